@@ -1,0 +1,86 @@
+# The verbs. `make help` lists them; CI calls the same ones.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+PY := $(BIN)/python
+# A stray profile, endpoint or index setting must not reach what runs here.
+unexport AWS_PROFILE AWS_ENDPOINT_URL AWS_SESSION_TOKEN PYTHONPATH
+export PYTHONDONTWRITEBYTECODE := 1
+export SAM_CLI_TELEMETRY := 0
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+help: ## list the verbs
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
+
+setup: .venv/done ## make .venv and install every pinned tool into it
+
+.venv/done: requirements-dev.txt .python-version
+	@command -v python3.13 >/dev/null && python3.13 -c 'import venv, ensurepip' 2>/dev/null || { echo "setup: Python 3.13 with venv is needed: install it so that 'python3.13 --version' works" >&2; exit 1; }
+	@command -v git >/dev/null || { echo "setup: git is needed" >&2; exit 1; }
+	@echo "setup: installing the tools into .venv (one to three minutes)"
+	@python3.13 -m venv --clear .venv
+	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+fmt: setup ## format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix --quiet . || true
+
+lint: setup ## formatting, lint, import rules, template lint
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@PYTHONPATH=src $(BIN)/lint-imports --config pyproject.toml --no-logo --no-cache
+	@$(BIN)/cfn-lint template.yaml
+
+types: setup ## strict types
+	@$(BIN)/mypy
+
+unit: setup ## pure tests: no AWS, sockets, clock
+	@$(BIN)/pytest tests/unit
+
+functional: setup ## handlers in process, adapters on moto
+	@$(BIN)/pytest tests/functional -n 2
+
+template: setup ## what template.yaml promises
+	@$(BIN)/pytest tests/template
+
+docs: setup ## write what is generated (docs/controls.md, the script's SHA-256 in template.yaml)
+	@$(PY) -m docs.generate
+
+docs-verify: setup ## fail if something generated is stale
+	@$(PY) -m docs.generate --verify
+
+check: lint types docs-verify unit functional template ## all that needs no deployed stack
+
+build: setup ## the real sam build
+	@$(BIN)/sam build --cached
+
+e2e: setup build ## sam build and sam deploy to the embedded cloud; event in, alert out
+	@$(BIN)/pytest tests/e2e -n 2 --dist loadfile
+
+test: check e2e ## everything; what CI runs
+
+demo: setup build ## see it work, without AWS
+	@$(PY) -m local.demo
+
+local-up: setup ## keep the embedded cloud running; prints the environment to paste
+	@$(PY) -m local.cloud up
+
+local-down: setup ## stop it
+	@$(PY) -m local.cloud down
+
+invoke: setup build ## run one event through the built handler: make invoke EVENT=events/NAME.json
+	@$(PY) -m local.invoke "$(EVENT)"
+
+deploy: build ## sam deploy with your own AWS credentials
+	@$(BIN)/sam deploy --guided
+
+pins: setup ## resolve the requirement files again
+	@cd src && ../$(BIN)/pip-compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --strip-extras --no-header --no-annotate ../requirements-runtime.in -o requirements.txt
+	@$(BIN)/pip-compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --strip-extras --allow-unsafe --no-header --no-annotate requirements-dev.in -o requirements-dev.txt
+
+clean: ## remove what was built, and .venv
+	@rm -rf .venv .aws-sam build
+
+.PHONY: help setup fmt lint types unit functional template docs docs-verify check build e2e test demo local-up local-down invoke deploy pins clean
