@@ -1,0 +1,253 @@
+"""What we remember, in one DynamoDB table (pk, sk; TTL `expires_at`).
+
+    event#<id>   -                                                a settled event
+    state        <account>#<region>#<bucket>#                     rev, last verdict
+    state        <account>#<region>#<bucket>#<control>[#...]      a finding
+    owed         <finding id>#<time>#<change>                     an alert that SNS has not taken yet
+    guardrail    alert-topic                                      whether a confirmed subscription was seen
+
+A commit names the `rev` of the bucket that it read before it read S3, and raises it by one: two functions that look at
+one bucket at once cannot both settle on what they saw, and an older read never overwrites a newer one.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from shared.aws.calling import CONFIG, code
+from shared.evidence import Memory
+from shared.facts import BucketKey, Cause, Exemption, Last, ObjectVersion, Principal, Verdict
+from shared.finding import TELLS, Change, Finding, Severity, Status, Transition
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+SCHEMA = 1
+EVENTS_AT_ONCE = 90
+"""A transaction takes 100 items: this many event ids, the bucket, and what its findings need."""
+KEEP_EVENTS = timedelta(days=15)
+"""Longer than a message can wait in any of our queues."""
+KEEP_CLOSED = timedelta(days=30)
+
+type Item = dict[str, Any]
+
+
+class Conflict(Exception):
+    """Somebody settled this bucket since we read it: look again."""
+
+
+class Known(Exception):
+    """These events were settled before."""
+
+    def __init__(self, event_ids: tuple[str, ...]) -> None:
+        super().__init__(f"{len(event_ids)} events were settled before")
+        self.event_ids = event_ids
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owed:
+    """An alert not yet accepted by SNS on a topic that had a confirmed subscription."""
+
+    sk: str
+    finding: Finding
+    change: Change
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """All that one look settles, written at once or not at all."""
+
+    bucket: BucketKey
+    rev: int
+    last: Last | None
+    event_ids: tuple[str, ...]
+    transitions: tuple[Transition, ...]
+    now: datetime
+
+
+class Store:
+    """The table."""
+
+    def __init__(self, table: str, client: "DynamoDBClient | None" = None) -> None:
+        self._table = table
+        self._db = client or boto3.client("dynamodb", config=CONFIG)
+
+    def recall(self, bucket: BucketKey, *, now: datetime) -> Memory:
+        """What is known of one bucket. One request, consistent."""
+        return _memories(self._query("state", _prefix(bucket)), now).get(bucket, Memory())
+
+    def recall_all(self, account: str, region: str, *, now: datetime) -> dict[BucketKey, Memory]:
+        """What is known of every bucket of an account and Region, a request per megabyte."""
+        return _memories(self._query("state", f"{account}#{region}#"), now)
+
+    def owed(self, bucket: BucketKey | None = None) -> list[Owed]:
+        """What is owed for one bucket, or for all."""
+        prefix = _prefix(bucket) if bucket else None
+        return [
+            Owed(
+                sk=item["sk"]["S"],
+                finding=_finding_from(item["doc"]["S"]),
+                change=Change(item["change"]["S"]),
+                since=datetime.fromisoformat(item["since"]["S"]),
+            )
+            for item in self._query("owed", prefix)
+        ]
+
+    def commit(self, commit: Commit) -> tuple[Owed, ...]:
+        """Write a look. Returns the alerts that it owes. Raises Known (event ids) or Conflict."""
+        owed = tuple(_owed(t, commit.now) for t in commit.transitions if t.change in TELLS)
+        puts = [_event_put(event_id, commit.now) for event_id in commit.event_ids]
+        puts.append(_bucket_put(commit))
+        puts += [_put(_finding_item(t.finding, commit.now)) for t in commit.transitions]
+        puts += [_put(_owed_item(o)) for o in owed]
+        try:
+            self._db.transact_write_items(
+                TransactItems=[{"Put": {"TableName": self._table, **put}} for put in puts]  # type: ignore[typeddict-item]
+            )
+        except ClientError as error:
+            _raise_as_ours(error, commit)
+        return owed
+
+    def pay(self, owed: Owed) -> None:
+        """SNS took it on a topic that somebody listens to: no longer owed."""
+        self._db.delete_item(TableName=self._table, Key=_key("owed", owed.sk))
+
+    def has_listener(self) -> bool:
+        """Whether the topic had a confirmed subscription when the sweep last looked; False if it never did."""
+        answer = self._db.get_item(TableName=self._table, Key=_key("guardrail", "alert-topic"), ConsistentRead=True)
+        return bool(answer.get("Item", {}).get("confirmed", {}).get("BOOL", False))
+
+    def note_listener(self, *, confirmed: bool) -> None:
+        """Keep what the sweep saw."""
+        item = {**_key("guardrail", "alert-topic"), "confirmed": {"BOOL": confirmed}}
+        self._db.put_item(TableName=self._table, Item=item)
+
+    def _query(self, pk: str, prefix: str | None) -> Iterator[Item]:
+        condition, values = "pk = :pk", {":pk": {"S": pk}}
+        if prefix is not None:
+            condition, values[":sk"] = f"{condition} AND begins_with(sk, :sk)", {"S": prefix}
+        pages = self._db.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression=condition,
+            ExpressionAttributeValues=values,
+            ConsistentRead=True,
+        )
+        return (item for page in pages for item in page["Items"])
+
+
+def _prefix(bucket: BucketKey) -> str:
+    return f"{bucket.account}#{bucket.region}#{bucket.name}#"
+
+
+def _key(pk: str, sk: str) -> Item:
+    return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
+def _put(item: Item) -> Item:
+    return {"Item": item}
+
+
+def _event_put(event_id: str, now: datetime) -> Item:
+    item = {**_key(f"event#{event_id}", "-"), "expires_at": _expiry(now + KEEP_EVENTS)}
+    return {"Item": item, "ConditionExpression": "attribute_not_exists(pk)"}
+
+
+def _bucket_put(commit: Commit) -> Item:
+    item = {
+        **_key("state", _prefix(commit.bucket)),
+        "rev": {"N": str(commit.rev + 1)},
+        "schema": {"N": str(SCHEMA)},
+    }
+    if commit.last:
+        item["doc"] = {"S": _dump(commit.last)}
+    if commit.last is None or commit.last.gone:
+        item["expires_at"] = _expiry(commit.now + KEEP_CLOSED)
+    if not commit.rev:
+        return {"Item": item, "ConditionExpression": "attribute_not_exists(pk)"}
+    values = {":rev": {"N": str(commit.rev)}}
+    return {"Item": item, "ConditionExpression": "rev = :rev", "ExpressionAttributeValues": values}
+
+
+def _finding_item(finding: Finding, now: datetime) -> Item:
+    item = {**_key("state", finding.id), "doc": {"S": _dump(finding)}}
+    if not finding.is_open or finding.window:
+        item["expires_at"] = _expiry(now + KEEP_CLOSED)
+    return item
+
+
+def _owed(transition: Transition, now: datetime) -> Owed:
+    sk = f"{transition.finding.id}#{now.isoformat()}#{transition.change.value}"
+    return Owed(sk=sk, finding=transition.finding, change=transition.change, since=now)
+
+
+def _owed_item(owed: Owed) -> Item:
+    return {
+        **_key("owed", owed.sk),
+        "doc": {"S": _dump(owed.finding)},
+        "change": {"S": owed.change.value},
+        "since": {"S": owed.since.isoformat()},
+    }
+
+
+def _expiry(at: datetime) -> Item:
+    return {"N": str(int(at.timestamp()))}
+
+
+def _raise_as_ours(error: ClientError, commit: Commit) -> None:
+    if code(error) != "TransactionCanceledException":
+        raise error
+    failed = [reason.get("Code") for reason in error.response.get("CancellationReasons", [])]
+    known = tuple(e for e, why in zip(commit.event_ids, failed, strict=False) if why == "ConditionalCheckFailed")
+    if known:
+        raise Known(known) from error
+    if "ConditionalCheckFailed" in failed or "TransactionConflict" in failed:
+        raise Conflict from error
+    raise error
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(asdict(value), default=datetime.isoformat, separators=(",", ":"))
+
+
+def _finding_from(doc: str) -> Finding:
+    data = json.loads(doc)
+    for name in ("at", "last_at", "detected_at", "watched_since", "changed_at"):
+        data[name] = datetime.fromisoformat(data[name])
+    data["bucket"] = BucketKey(**data["bucket"])
+    data["principal"] = Principal(**data["principal"]) if data["principal"] else None
+    data["objects"] = tuple(ObjectVersion(**version) for version in data["objects"])
+    makers: dict[str, Callable[[str], Any]] = {"severity": Severity, "status": Status, "cause": Cause}
+    return Finding(**{**data, **{name: make(data[name]) for name, make in makers.items()}})
+
+
+def _last_from(doc: str) -> Last:
+    data = json.loads(doc)
+    times = {name: datetime.fromisoformat(data[name]) for name in ("since", "read_at", "first_seen")}
+    exemption = Exemption(**data["exemption"]) if data.get("exemption") else None
+    return Last(verdict=Verdict(data["verdict"]), exemption=exemption, gone=data["gone"], **times)
+
+
+def _memories(items: Iterator[Item], now: datetime) -> dict[BucketKey, Memory]:
+    grouped: dict[BucketKey, list[Item]] = {}
+    for item in items:
+        account, region, name = item["sk"]["S"].split("#", 3)[:3]
+        grouped.setdefault(BucketKey(account=account, region=region, name=name), []).append(item)
+    return {bucket: _memory(found, now) for bucket, found in grouped.items()}
+
+
+def _memory(items: Sequence[Item], now: datetime) -> Memory:
+    rev, last = 0, None
+    findings = []
+    for item in items:
+        is_over = "expires_at" in item and int(item["expires_at"]["N"]) <= now.timestamp()  # TTL can be days late
+        if "rev" in item:
+            rev, last = int(item["rev"]["N"]), _last_from(item["doc"]["S"]) if "doc" in item and not is_over else None
+        elif not is_over:
+            findings.append(_finding_from(item["doc"]["S"]))
+    return Memory(rev=rev, last=last, findings=tuple(findings))

@@ -1,0 +1,182 @@
+"""Version deletes come by the thousand: an SQS batch is grouped, each bucket read once, each group settled once."""
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from shared import parse
+from shared.aws.calling import WORKERS
+from shared.aws.store import EVENTS_AT_ONCE, Conflict, Known, Owed
+from shared.evidence import Evidence
+from shared.facts import BadEvent, BucketKey, Outcome, Trigger
+from shared.finding import Transition
+from shared.guardrail import AWS_ERRORS, Deadline, Guardrail, Report, Settled, lags, logger
+from shared.judgement import window
+from shared.lifecycle import OBJECTS_KEPT
+
+SPARE_S = 20.0
+"""With less time left no further group is begun: what is settled has to be told of."""
+
+type Message = tuple[str, Trigger]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """What is gathered over one batch."""
+
+    ignored: int = 0
+    duplicates: int = 0
+    failed: list[str] = field(default_factory=list)
+    transitions: list[Transition] = field(default_factory=list)
+    lags_s: list[float] = field(default_factory=list)
+    owed: dict[str, Owed] = field(default_factory=dict)
+    settled: dict[BucketKey, Settled] = field(default_factory=dict)
+    looks: dict[BucketKey, Evidence | None] = field(default_factory=dict)
+
+
+def settle_batch(event: Any, guard: Guardrail, deadline: Deadline) -> Report:
+    """Settle a batch of the delete queue. Raises BadEvent if it is none.
+
+    A message that is no version delete goes to the dead letters with its reason; one whose group could not be settled,
+    or not in time, is reported for another delivery.
+    """
+    run = _Run()
+    messages, useless = _sorted_out(event, run)
+    groups = list(_groups(_joined(messages, run)).values())
+    _look_ahead([group[0][1] for group in groups], guard, run)
+    for group in groups:
+        for start in range(0, len(group), EVENTS_AT_ONCE):
+            part = group[start : start + EVENTS_AT_ONCE]
+            if deadline() < SPARE_S:
+                run.failed += [message_id for message_id, _ in part]
+            else:
+                _settle_group(part, guard, run)
+    report = Report(
+        transitions=tuple(run.transitions),
+        lags_s=tuple(run.lags_s),
+        duplicates=run.duplicates,
+        ignored=run.ignored,
+        rejected=tuple(reason for _, reason in useless),
+        failed_messages=tuple(run.failed),
+    )
+    report = guard.tell(list(run.owed.values()), {bucket: one.memory for bucket, one in run.settled.items()}, report)
+    if not report.errors:  # else the whole batch comes again, and these with it
+        for body, reason in useless:
+            guard.dead_letters.put(body, reason)
+    return report
+
+
+def _sorted_out(event: Any, run: _Run) -> tuple[list[Message], list[tuple[str, str]]]:
+    """The triggers with their message ids, and the bodies that are useless with their reasons."""
+    records = event.get("Records") if isinstance(event, Mapping) else None
+    if not isinstance(records, list):
+        raise BadEvent("not a batch of the delete queue: Records is missing")
+    messages: list[Message] = []
+    useless: list[tuple[str, str]] = []
+    for record in records:
+        message = record if isinstance(record, Mapping) else {}
+        body = str(message.get("body", ""))
+        try:
+            trigger = parse.version_delete(_loaded(body))
+        except BadEvent as bad:
+            useless.append((body, str(bad)))
+            continue
+        if trigger.outcome is Outcome.FAILED:
+            run.ignored += 1  # neither refused nor done (SlowDown, NoSuchBucket, ...): nothing happened
+        else:
+            messages.append((str(message.get("messageId", "")), trigger))
+    return messages, useless
+
+
+def _look_ahead(triggers: list[Trigger], guard: Guardrail, run: _Run) -> None:
+    """Look at all buckets of the batch at once; one that cannot be looked at fails when its group's turn comes."""
+
+    def look(trigger: Trigger) -> Evidence | None:
+        try:
+            return guard.look(trigger)
+        except AWS_ERRORS:
+            return None
+
+    first = {trigger.bucket: trigger for trigger in reversed(triggers)}
+    with ThreadPoolExecutor(WORKERS) as pool:
+        run.looks = dict(zip(first, pool.map(look, first.values()), strict=True))
+
+
+def _joined(messages: list[Message], run: _Run) -> list[Message]:
+    """Drop S3's own event of a delete where CloudTrail's record of the same request, which says who, came with it."""
+    named = {_delete(trigger) for _, trigger in messages if _is_named(trigger)}
+    joined = [(message_id, t) for message_id, t in messages if _is_named(t) or _delete(t) not in named]
+    run.duplicates += len(messages) - len(joined)
+    return joined
+
+
+def _is_named(trigger: Trigger) -> bool:
+    return trigger.principal is None or trigger.principal.is_named
+
+
+def _delete(trigger: Trigger) -> tuple[object, ...]:
+    return (trigger.request_id, *trigger.objects)
+
+
+def _loaded(body: str) -> parse.Event:
+    try:
+        loaded = json.loads(body)
+    except (ValueError, RecursionError):
+        raise BadEvent("the message is not JSON") from None
+    if not isinstance(loaded, Mapping):
+        raise BadEvent("the message is not a JSON object")
+    return loaded
+
+
+def _groups(messages: list[Message]) -> dict[tuple[object, ...], list[Message]]:
+    groups: dict[tuple[object, ...], list[Message]] = {}
+    for message in messages:
+        trigger = message[1]
+        who = trigger.principal.id if trigger.principal else ""
+        key = (trigger.bucket, who, window(trigger.at), trigger.outcome, trigger.cause)
+        groups.setdefault(key, []).append(message)
+    return groups
+
+
+def _settle_group(group: list[Message], guard: Guardrail, run: _Run) -> None:
+    trigger = _merged(group)
+    try:
+        settled = _write(trigger, guard, run)
+    except Known as known:
+        rest = [(message_id, one) for message_id, one in group if one.event_ids[0] not in known.event_ids]
+        run.duplicates += len(group) - len(rest)
+        return _settle_group(rest, guard, run)
+    except (*AWS_ERRORS, Conflict) as error:
+        logger.error("group not settled", extra={"bucket": trigger.bucket.name, "error": type(error).__name__})
+        run.failed += [message_id for message_id, _ in group]
+        return None
+    run.duplicates += settled.duplicates + len(group) - len(trigger.event_ids)
+    run.transitions += settled.transitions
+    run.lags_s += lags(trigger, settled.transitions)
+    run.owed.update({owed.sk: owed for owed in settled.owed})
+    run.settled[trigger.bucket] = settled
+    return None
+
+
+def _write(trigger: Trigger, guard: Guardrail, run: _Run) -> Settled:
+    """Read the bucket from S3 once per batch, unless somebody else settled it since."""
+    known = run.settled.get(trigger.bucket)
+    if known is not None and known.reading is not None:
+        return guard.write(guard.weigh(trigger, known.memory, known.reading))
+    seen = run.looks.get(trigger.bucket)
+    return guard.write(guard.weigh(trigger, seen.memory, seen.reading) if seen else guard.look(trigger))
+
+
+def _merged(group: list[Message]) -> Trigger:
+    """One trigger for the group: the first one's, with all ids, the count, and the first few versions."""
+    unique = list({trigger.event_ids[0]: trigger for _, trigger in group}.values())
+    objects = [version for trigger in unique for version in trigger.objects]
+    return replace(
+        min(unique, key=lambda trigger: trigger.at),
+        event_ids=tuple(trigger.event_ids[0] for trigger in unique),
+        last_at=max(trigger.at for trigger in unique),
+        objects=tuple(objects[:OBJECTS_KEPT]),
+        count=len(unique),
+    )

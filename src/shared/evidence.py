@@ -1,0 +1,67 @@
+"""All that was known when the controls were evaluated, and what a control is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.facts import Gone, Last, Reading, Trigger, Verdict
+from shared.finding import Finding, Severity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What the table knows of one bucket. `rev` counts its commits: a commit names the one it read (0: none yet)."""
+
+    rev: int = 0
+    last: Last | None = None
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def judged(self) -> bool:
+        """Whether this bucket was judged before, or has an open finding about its state (a deed has a window)."""
+        return self.last is not None or any(f.is_open and not f.window for f in self.findings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """The event says who and when, the live read what is true now, the memory what we last knew."""
+
+    now: datetime
+    trigger: Trigger
+    reading: Reading
+    verdict: Verdict | None
+    memory: Memory
+    longest_exemption: timedelta = timedelta(days=90)
+
+    @property
+    def last(self) -> Last | None:
+        """The verdict we last stored; None if the bucket was never seen, or is a new one of a deleted one's name."""
+        last = self.memory.last
+        return None if last and last.gone and not isinstance(self.reading, Gone) else last
+
+    @property
+    def enrolled(self) -> bool:
+        """It has a verdict, or had one until it was deleted."""
+        return self.verdict is not None or (isinstance(self.reading, Gone) and self.memory.judged)
+
+
+type Predicate = Callable[[Evidence], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """One thing we hold true. `clears` is None for a deed: what was done cannot be undone.
+
+    `severity` may depend on the evidence. `done_by` says whether the trigger's principal did it, so that nobody is
+    blamed for an event that only woke us. `runbook` is a heading of runbook/RUNBOOK.md.
+    """
+
+    id: str
+    title: str
+    severity: Callable[[Evidence], Severity]
+    holds: Predicate
+    clears: Predicate | None
+    done_by: Predicate
+    runbook: str
+    refs: tuple[str, ...]
+    source: str

@@ -1,0 +1,201 @@
+"""What we observe: a bucket, an event, a principal, and what we last knew."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class BadEvent(Exception):
+    """The event is not what we subscribed to; trying it again is useless. The text is the reason."""
+
+
+class Versioning(StrEnum):
+    """`Status` of GetBucketVersioning; a bucket that never had versioning answers without it."""
+
+    ENABLED = "Enabled"
+    SUSPENDED = "Suspended"
+    NEVER_SET = "never set"
+
+
+class MfaDelete(StrEnum):
+    """`MFADelete` of GetBucketVersioning. DISABLED only says that somebody once sent it, not that it was ever on."""
+
+    ENABLED = "Enabled"
+    DISABLED = "Disabled"
+    NEVER_SET = "never set"
+
+
+class Verdict(StrEnum):
+    """What an enrolled bucket is. A bucket that is not enrolled has no verdict (None)."""
+
+    PROTECTED = "protected"
+    UNPROTECTED = "unprotected"
+    SUSPENDED = "suspended"
+    EXEMPT = "exempt"
+    UNVERIFIABLE = "unverifiable"
+
+
+class Outcome(StrEnum):
+    """What became of a request: done, refused by authorization, or failed for another reason."""
+
+    DONE = "done"
+    DENIED = "denied"
+    FAILED = "failed"
+
+
+class Cause(StrEnum):
+    """Why a request was refused, as far as its own error says so; never guessed."""
+
+    NONE = "none"
+    MFA = "mfa"
+    OBJECT_LOCK = "object-lock"
+    POLICY = "policy"
+    UNKNOWN = "unknown"
+
+
+VERSIONING_CALL = "PutBucketVersioning"
+TAGGING_CALLS = frozenset({"PutBucketTagging", "DeleteBucketTagging", "TagResource", "UntagResource", "PutBucketAbac"})
+BUCKET_CALLS = TAGGING_CALLS | {
+    VERSIONING_CALL,
+    "CreateBucket",
+    "DeleteBucket",
+    "PutBucketPolicy",
+    "DeleteBucketPolicy",
+}
+"""CloudTrail's names of the calls that change a bucket's state, enrolment, exception or readability."""
+
+
+class TriggerKind(StrEnum):
+    """What woke us."""
+
+    BUCKET_CHANGE = "bucket-change"
+    VERSION_DELETE = "version-delete"
+    SWEEP = "sweep"
+
+
+REQUESTER = "Requester"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Who did it. `id` is the role or user, never the session; `session` is the session's name or empty."""
+
+    kind: str
+    id: str
+    account: str = ""
+    session: str = ""
+
+    @property
+    def is_named(self) -> bool:
+        """False for S3's own events, which know the account of the requester and no more."""
+        return self.kind != REQUESTER
+
+    @property
+    def is_root(self) -> bool:
+        """True for the root user of an account (CloudTrail's `userIdentity.type`)."""
+        return self.kind == "Root"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectVersion:
+    """One version of one object; `version_id` may be `null` for what was written before versioning."""
+
+    key: str
+    version_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketKey:
+    """Which bucket: names are unique in a partition, the account and Region say where its state is kept."""
+
+    account: str
+    region: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """The parsed event that woke us, or the sweep's tick.
+
+    `event_ids` are what dedupe counts by: one for an event, several for a group of version deletes, none for a sweep.
+    `at` and `last_at` are aware UTC, whole seconds, as CloudTrail writes them; they differ for groups only.
+    `objects` holds the first few of the versions named; `count` is how many requests there were.
+    """
+
+    kind: TriggerKind
+    at: datetime
+    bucket: BucketKey
+    event_ids: tuple[str, ...] = ()
+    event_name: str = ""
+    request_id: str = ""
+    last_at: datetime | None = None
+    principal: Principal | None = None
+    source_ip: str = ""
+    user_agent: str = ""
+    outcome: Outcome = Outcome.DONE
+    error_code: str = ""
+    error_message: str = ""
+    cause: Cause = Cause.NONE
+    asked_status: Versioning = Versioning.NEVER_SET
+    asked_mfa_delete: MfaDelete = MfaDelete.NEVER_SET
+    objects: tuple[ObjectVersion, ...] = ()
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exemption:
+    """The two tags of an exception as they stand on a bucket, valid or not (exemption.py judges them)."""
+
+    until: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tags:
+    """What a bucket's tags say to us: whether it carries the protection tag, and its exception, if any."""
+
+    tagged: bool
+    exemption: Exemption | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketState:
+    """A bucket as S3 answers now. `tagged`: it carries the protection tag."""
+
+    tagged: bool
+    versioning: Versioning
+    mfa_delete: MfaDelete
+    exemption: Exemption | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """S3 refused the read. `action` is the IAM action that is missing or denied."""
+
+    tagged: bool
+    action: str
+    error_code: str
+    error_message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """There is no bucket of that name in this account."""
+
+
+type Reading = BucketState | Unreadable | Gone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Last:
+    """The verdict we last stored, since when it holds and when it was read; when we first saw the bucket.
+
+    `gone`: the bucket was deleted since. It is kept so that late events still find an enrolled bucket.
+    """
+
+    verdict: Verdict
+    since: datetime
+    read_at: datetime
+    first_seen: datetime
+    exemption: Exemption | None = None
+    gone: bool = False

@@ -1,0 +1,283 @@
+"""Raw events -> Trigger. Everything a caller can shape is treated as hostile; whatever does not fit is BadEvent.
+
+Sources: CloudTrail record contents and events/README.md; S3's own events: "EventBridge event message structure" in the
+S3 user guide.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from shared import quoting
+from shared.facts import (
+    BUCKET_CALLS,
+    REQUESTER,
+    BadEvent,
+    BucketKey,
+    Cause,
+    MfaDelete,
+    ObjectVersion,
+    Outcome,
+    Principal,
+    Trigger,
+    TriggerKind,
+    Versioning,
+)
+
+type Event = Mapping[str, Any]
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+_ALIAS = re.compile(r".*(-s3alias|--ol-s3|\.mrap)$")
+_ACCOUNT = re.compile(r"[0-9]{12}")
+_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}")
+_BUCKET_ARN = re.compile(r"arn:[a-z-]+:s3:::([^/]+)(/.*)?", re.DOTALL)
+_SESSION_ARN = re.compile(r"arn:([a-z-]+):sts::([0-9]{12}):assumed-role/([^/]+)/(.+)", re.DOTALL)
+
+_MFA_CODES = {"TokenCodeInvalidError", "NotDeviceOwnerError", "DeviceNotActiveError"}
+# S3's own sentences (aws.md, 1.4), whole: a policy's refusal quotes keys and role names, which the caller chooses.
+_MFA_TEXTS = (
+    "mfa authentication must be used for this request",
+    "this operation may only be performed by the bucket owner",
+    "devpay and mfa are mutually exclusive authorization methods",
+    "mfa header is invalid",
+    "the serial number and/or token code you provided is not valid",
+)
+_REFUSALS = _MFA_CODES | {"AccessDenied", "AllAccessDisabled", "AccountProblem", "InvalidAccessKeyId", "ExpiredToken"}
+# Anything that is in neither list is taken for a refusal: better an alert too many than a refusal unseen.
+_FAILURES = {
+    "AuthorizationHeaderMalformed", "BadDigest", "BucketAlreadyExists", "ConditionalRequestConflict",
+    "IllegalVersioningConfigurationException", "InternalError", "InternalFailure", "InvalidArgument",
+    "InvalidBucketState", "InvalidDigest", "InvalidRequest", "InvalidURI", "KeyTooLongError", "MalformedXML",
+    "MethodNotAllowed", "MissingContentLength", "MissingRequestBodyError", "NoSuchBucket", "NoSuchKey",
+    "NoSuchVersion", "NotImplemented", "OperationAborted", "PermanentRedirect", "PreconditionFailed", "Redirect",
+    "RequestTimeTooSkewed", "RequestTimeout", "ServiceUnavailable", "SlowDown", "TemporaryRedirect", "Throttling",
+    "ThrottlingException", "TooManyRequests",
+}  # fmt: skip
+
+
+def bucket_change(event: Event) -> Trigger:
+    """Read a bucket configuration call out of an EventBridge event.
+
+    event: the envelope; `detail` is one CloudTrail record.
+    Returns who asked for what on which bucket.
+    Raises BadEvent when `detail.eventName` is not subscribed or no bucket is named.
+    Source: CloudTrail record contents; events/put-bucket-versioning.root-disables.json
+    """
+    detail = _s3_record(event)
+    name = _text(detail, "eventName")
+    if name not in BUCKET_CALLS:
+        raise BadEvent(f"eventName {quoting.quoted(name)} is not a bucket change that we subscribe to")
+    asked = _mapping(_one(_mapping(detail.get("requestParameters")).get("VersioningConfiguration")))
+    return _trigger(
+        TriggerKind.BUCKET_CHANGE,
+        detail,
+        asked_status=_member(Versioning, asked.get("Status")),
+        # CloudTrail writes MfaDelete, the S3 API MFADelete (events/README.md)
+        asked_mfa_delete=_member(MfaDelete, asked.get("MfaDelete", asked.get("MFADelete"))),
+    )
+
+
+def version_delete(event: Event) -> Trigger:
+    """Read a version delete, refused or done, out of an EventBridge event of CloudTrail or of S3 itself.
+
+    Raises BadEvent for anything else, a delete without a version id included.
+    Source: events/delete-object.version-denied.json, events/object-deleted.permanently.json
+    """
+    if _text(_mapping(event), "detail-type") == "Object Deleted":
+        return _object_deleted(event)
+    detail = _s3_record(event)
+    name = _text(detail, "eventName")
+    asked = _mapping(detail.get("requestParameters"))
+    if name == "DeleteObjects" and _text(detail, "errorCode"):
+        return _trigger(TriggerKind.VERSION_DELETE, detail)  # the record names neither keys nor versions
+    if name != "DeleteObject":
+        raise BadEvent(f"eventName {quoting.quoted(name)} is not a version delete that we subscribe to")
+    version_id = _text(asked, "versionId")
+    if not version_id and not _text(detail, "errorCode"):
+        raise BadEvent("DeleteObject without a versionId: it only adds a delete marker")
+    version = ObjectVersion(key=_text(asked, "key")[:1024], version_id=version_id[:1024])
+    return _trigger(TriggerKind.VERSION_DELETE, detail, objects=(version,))
+
+
+def sweep(event: Event) -> str:
+    """Who asked for the sweep: `scheduled`, or what a person wrote. Raises BadEvent for any other event."""
+    asked_by = event.get("sweep") if isinstance(event, Mapping) else None
+    if not isinstance(asked_by, str) or not asked_by:
+        raise BadEvent('the sweep expects {"sweep": "scheduled"} or {"sweep": "by hand"}')
+    return asked_by[:64]
+
+
+def _s3_record(event: Event) -> Mapping[str, Any]:
+    if not isinstance(event, Mapping):
+        raise BadEvent("the event is not a JSON object")
+    if event.get("source") != "aws.s3" or event.get("detail-type") != "AWS API Call via CloudTrail":
+        raise BadEvent("the event is not an S3 API call via CloudTrail")
+    detail = event.get("detail")
+    if not isinstance(detail, Mapping):
+        raise BadEvent("detail is not a CloudTrail record")
+    if detail.get("eventSource") != "s3.amazonaws.com":
+        raise BadEvent(f"eventSource {quoting.quoted(_text(detail, 'eventSource'))} is not s3.amazonaws.com")
+    return {"account": event.get("account"), **detail}
+
+
+def _trigger(kind: TriggerKind, detail: Mapping[str, Any], **rest: Any) -> Trigger:
+    code, message = _text(detail, "errorCode"), _text(detail, "errorMessage")
+    outcome = _outcome(code, message)
+    return Trigger(
+        kind=kind,
+        event_ids=(_required(detail, "eventID"),),
+        event_name=_text(detail, "eventName"),
+        request_id=_text(detail, "requestID")[:256],
+        at=_time(_text(detail, "eventTime")),
+        bucket=BucketKey(account=_account(detail), region=_region(detail), name=_bucket(detail)),
+        principal=_principal(_mapping(detail.get("userIdentity"))),
+        source_ip=_text(detail, "sourceIPAddress")[:256],
+        user_agent=_text(detail, "userAgent")[:512],
+        outcome=outcome,
+        error_code=code[:128],
+        error_message=quoting.redact(message)[:1024],
+        cause=_cause(code, message) if outcome is Outcome.DENIED else Cause.NONE,
+        **rest,
+    )
+
+
+def _outcome(code: str, message: str) -> Outcome:
+    if not code:
+        return Outcome.DONE
+    if code in _REFUSALS or _is_about_mfa(message):
+        return Outcome.DENIED
+    return Outcome.FAILED if code in _FAILURES else Outcome.DENIED
+
+
+def _is_about_mfa(message: str) -> bool:
+    return message.lower().startswith(_MFA_TEXTS)
+
+
+def _cause(code: str, message: str) -> Cause:
+    said = message.lower()
+    if code in _MFA_CODES or _is_about_mfa(message):
+        return Cause.MFA
+    if said.startswith("access denied because object protected by object lock"):
+        return Cause.OBJECT_LOCK
+    if "is not authorized to perform:" in said or "with an explicit deny" in said:
+        return Cause.POLICY
+    return Cause.UNKNOWN
+
+
+def _bucket(detail: Mapping[str, Any]) -> str:
+    """The bucket's name; access point aliases and ARNs are looked up in `resources`."""
+    name = _text(_mapping(detail.get("requestParameters")), "bucketName")
+    if not name or name.startswith("arn:") or _ALIAS.fullmatch(name):
+        name = next(_bucket_arns(detail), name)
+    if not name:
+        raise BadEvent("no bucket is named")
+    if not _BUCKET.fullmatch(name):
+        raise BadEvent(f"{quoting.quoted(name)} is not a bucket name")
+    return name
+
+
+def _bucket_arns(detail: Mapping[str, Any]) -> "filter[str]":
+    resources = detail.get("resources")
+    arns = (_text(_mapping(item), "ARN") for item in (resources if isinstance(resources, list) else []))
+    matches = (_BUCKET_ARN.fullmatch(arn) for arn in arns)
+    return filter(None, (match.group(1) if match else "" for match in matches))
+
+
+def _account(detail: Mapping[str, Any]) -> str:
+    account = _text(detail, "recipientAccountId") or _text(detail, "account")
+    if not _ACCOUNT.fullmatch(account):
+        raise BadEvent("neither recipientAccountId nor account is an account id")
+    return account
+
+
+def _region(detail: Mapping[str, Any]) -> str:
+    region = _text(detail, "awsRegion")
+    if not _REGION.fullmatch(region):
+        raise BadEvent(f"awsRegion {quoting.quoted(region)} is not a Region")
+    return region
+
+
+def _principal(identity: Mapping[str, Any]) -> Principal | None:
+    kind = _text(identity, "type")[:64]
+    if not kind:
+        return None
+    arn, account = _text(identity, "arn")[:600], _text(identity, "accountId")[:12]
+    session = _SESSION_ARN.fullmatch(arn)
+    if session:
+        issuer = _mapping(_mapping(identity.get("sessionContext")).get("sessionIssuer"))
+        role = f"arn:{session[1]}:iam::{session[2]}:role/{session[3]}"
+        return Principal(
+            kind=kind, id=_text(issuer, "arn")[:600] or role, account=account or session[2], session=session[4]
+        )
+    # Callers from other accounts and services have no ARN; a role's principalId ends with its session.
+    principal_id, _, session_name = _text(identity, "principalId")[:600].partition(":")
+    name = arn or _text(identity, "invokedBy")[:256] or "/".join(filter(None, (account, principal_id)))
+    return Principal(kind=kind, id=name or kind, account=account, session="" if arn else session_name)
+
+
+def _object_deleted(event: Event) -> Trigger:
+    detail = event.get("detail")
+    if event.get("source") != "aws.s3" or not isinstance(detail, Mapping):
+        raise BadEvent("the event is not one of S3's own")
+    item = _mapping(detail.get("object"))
+    version = ObjectVersion(key=_text(item, "key")[:1024], version_id=_text(item, "version-id")[:1024])
+    if detail.get("deletion-type") != "Permanently Deleted" or not version.version_id:
+        raise BadEvent("Object Deleted without a version id: nothing was lost for good")
+    record = {
+        "recipientAccountId": event.get("account"),
+        "awsRegion": event.get("region"),
+        "requestParameters": {"bucketName": _text(_mapping(detail.get("bucket")), "name")},
+        "userIdentity": {"type": REQUESTER, "principalId": detail.get("requester")},
+        "eventTime": event.get("time"),
+        "eventName": "Object Deleted",
+        "requestID": detail.get("request-id"),
+        "eventID": _own_event_id(_required(detail, "request-id"), version),
+        "sourceIPAddress": detail.get("source-ip-address"),
+    }
+    return _trigger(TriggerKind.VERSION_DELETE, record, objects=(version,))
+
+
+def _own_event_id(request_id: str, version: ObjectVersion) -> str:
+    """S3's own events have no eventID: one request may delete many versions, each of them is told once."""
+    named = hashlib.sha256(f"{version.key}\0{version.version_id}".encode(errors="surrogatepass")).hexdigest()
+    return f"s3#{request_id}#{named[:32]}"
+
+
+def _time(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
+    except (ValueError, OverflowError):
+        raise BadEvent(f"the time {quoting.quoted(text, 40)} is not ISO 8601") from None
+
+
+def _required(record: Mapping[str, Any], key: str) -> str:
+    text = _text(record, key)
+    if not text:
+        raise BadEvent(f"{key} is missing")
+    return text[:256]
+
+
+def _text(record: Mapping[str, Any], key: str) -> str:
+    """The member as text. CloudTrail types scalars loosely (a tag value `true` is logged as a boolean)."""
+    value = record.get(key)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, str | int | float):
+        return ""
+    return str(value).encode(errors="replace").decode()  # JSON can carry half a surrogate pair, UTF-8 cannot
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _one(value: object) -> object:
+    """One element is logged as an object, several (and in old records one) as a list."""
+    return value[0] if isinstance(value, list) and value else value
+
+
+def _member[M: (Versioning, MfaDelete)](kind: type[M], value: object) -> M:
+    return kind(value) if isinstance(value, str) and value in kind and value != "never set" else kind.NEVER_SET

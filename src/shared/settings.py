@@ -1,0 +1,54 @@
+"""What the stack was told: read from the environment once, at cold start."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+
+class BadSettings(Exception):
+    """A variable is missing or wrong; the function cannot start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One field per environment variable of the same name in capitals (template.yaml, Globals)."""
+
+    table_name: str
+    alert_topic_arn: str
+    dead_letter_url: str
+    protect_tag_key: str
+    protect_tag_value: str
+    watch_version_deletes: bool
+    account_id: str
+    partition: str
+    account_name: str
+    root_contact: str
+    security_contact: str
+    script_sha256: str
+    stack_name: str
+    exemption_max_days: int
+    aws_region: str
+
+    @property
+    def account_label(self) -> str:
+        """`prod (111122223333)`, or the id alone when the account was given no name."""
+        return f"{self.account_name} ({self.account_id})" if self.account_name else self.account_id
+
+
+_MAY_BE_EMPTY = {"account_name", "root_contact", "security_contact"}
+ENV_NAMES = frozenset(field.name.upper() for field in fields(Settings)) - {"AWS_REGION"}  # that one is Lambda's own
+
+
+def from_env(env: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings. Raises BadSettings naming every variable that is missing or wrong."""
+    values = {field.name: env.get(field.name.upper(), "").strip() for field in fields(Settings)}
+    missing = sorted(name.upper() for name, value in values.items() if not value and name not in _MAY_BE_EMPTY)
+    if missing:
+        raise BadSettings(f"missing environment variables: {', '.join(missing)}; deploy template.yaml again")
+    watch = values.pop("watch_version_deletes")
+    if watch not in {"yes", "no"}:
+        raise BadSettings(f"WATCH_VERSION_DELETES is {watch!r}; it must be yes or no")
+    days = values.pop("exemption_max_days")
+    if not days.isdigit():
+        raise BadSettings(f"EXEMPTION_MAX_DAYS is {days!r}; it must be a number of days")
+    return Settings(watch_version_deletes=watch == "yes", exemption_max_days=int(days), **values)
