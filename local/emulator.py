@@ -1,0 +1,72 @@
+"""The ministack modules and private names this room leans on, checked once at import.
+
+ministack has no types and no public interface for these, so every module is `Any` here and its names are
+asserted: a new release that renames one fails at start with one sentence instead of failing somewhere later.
+Import this only after `server.py` has set the environment, which ministack reads at import.
+"""
+
+import importlib
+from importlib.metadata import version
+from typing import Any
+
+PINNED = "1.5.33"
+
+
+class PinBroken(Exception):
+    """ministack does not have a name this room needs."""
+
+
+def _module(name: str, *needed: str) -> Any:
+    """Import `ministack.<name>`; raises PinBroken when one of the needed names is missing."""
+    module = importlib.import_module(f"ministack.{name}")
+    missing = [each for each in needed if not hasattr(module, each)]
+    if missing:
+        raise PinBroken(
+            f"ministack {version('ministack')} has no {name}.{missing[0]}; local/ is written for ministack {PINNED}"
+        )
+    return module
+
+
+app: Any = _module("app", "app", "_reset_all_state", "_routing_params", "detect_service")
+iam_actions: Any = _module("core.iam_actions", "extract_iam_action")
+iam_evaluator: Any = _module(
+    "core.iam_evaluator",
+    "resolve_credential",
+    "CredentialResolutionError",
+    "find_iam_access_key_account",
+    "caller_arn",
+    "EvalContext",
+    "evaluate_resource_policy",
+)
+responses: Any = _module("core.responses", "request_scope", "get_account_id", "get_region", "_account_from_sts_session")
+router: Any = _module("core.router", "extract_access_key_id", "extract_region")
+concurrency: Any = _module("core.concurrency", "esm_wake")
+arn: Any = _module("core.arn", "parse_arn", "ArnParseError")
+iam: Any = _module(
+    "services.iam", "_IAM_HANDLERS", "_access_keys", "_roles", "_users", "_xml", "_error", "_p", "_list_mfa_devices",
+    "_list_virtual_mfa_devices", "_get_account_summary", "_create_access_key", "_list_access_keys",
+    "_delete_access_key", "_update_access_key", "_gen_access_key_id", "_gen_session_access_key",
+    "_gen_session_token", "_gen_secret",
+)  # fmt: skip
+sts: Any = _module("services.sts", "_sessions", "register_session")
+s3: Any = _module(
+    "services.s3", "_dispatch", "_error", "_buckets", "_bucket_lifecycle", "_bucket_versioning", "_fire_s3_event"
+)
+sns: Any = _module(
+    "services.sns", "_fanout", "_topics", "_publish", "_subscribe", "_list_subscriptions", "_matches_filter_policy",
+    "_list_subscriptions_by_topic", "_refresh_subscription_counts", "_resolve_message_for_protocol", "_p", "_error",
+    "_build_envelope", "_deliver_to_http", "_send_subscription_confirmation", "_topic_by_arn_any_scope",
+    "_find_subscription", "handle_request", "topic_policy_allows",
+)  # fmt: skip
+sqs: Any = _module(
+    "services.sqs", "_receive_messages_for_esm", "_queue_by_arn", "_queues", "_ensure_msg_fields", "queue_policy_allows"
+)
+eventbridge: Any = _module(
+    "services.eventbridge", "_dispatch_event", "_dispatch_to_lambda", "_dispatch_to_sqs", "_invoke_target", "_now_ts",
+    "_tick_scheduled_rules", "_target_matches_request_scope", "_pattern_event_view",
+)  # fmt: skip
+scheduler: Any = _module("services.scheduler", "_tick_schedules", "time")
+lambda_svc: Any = _module(
+    "services.lambda_svc", "_get_func_record_for_ref", "_execution_record_for_config", "invoke_async_with_retry",
+    "_iter_all_esms",
+)  # fmt: skip
