@@ -1,0 +1,57 @@
+"""The whole of e2e runs in a hostile environment: a stray profile, endpoint or home must never be listened to."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local import stack
+from local.cloud import Cloud
+
+HOSTILE = {
+    "AWS_PROFILE": "somebody-elses-production",
+    "AWS_ENDPOINT_URL": "https://192.0.2.1",
+    "AWS_ENDPOINT_URL_S3": "https://192.0.2.1",
+    "AWS_ACCESS_KEY_ID": "AKIAI44QH8DHBEXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "not-ours",
+    "AWS_SESSION_TOKEN": "not-ours",
+    "AWS_REGION": "eu-central-1",
+    "AWS_CA_BUNDLE": "/nonexistent",
+    "SAM_CLI_POLL_DELAY": "60",
+}
+CONFIG = """[default]
+region = eu-central-1
+endpoint_url = https://192.0.2.1
+[profile somebody-elses-production]
+credential_process = false
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hostile_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Everything that could lead a call to somebody's AWS account."""
+    home = tmp_path_factory.mktemp("home")
+    (home / ".aws").mkdir()
+    (home / ".aws" / "config").write_text(CONFIG)
+    (home / ".aws" / "credentials").write_text("[default]\naws_access_key_id = AKIAI44QH8DHBEXAMPLE\n")
+    wanted = HOSTILE | {"HOME": str(home)}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        for name, value in wanted.items():
+            patch.setenv(name, value)
+        yield home
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[Cloud]:
+    """An embedded cloud of this module's own."""
+    with Cloud.start() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def outputs(cloud: Cloud) -> dict[str, str]:
+    """The stack, deployed there, with its subscriptions confirmed."""
+    return stack.deploy(cloud)

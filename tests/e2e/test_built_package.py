@@ -1,0 +1,259 @@
+"""The built package alone: what `sam build` left answers its samples under the real Lambda runtime client.
+
+The embedded cloud lends functions its own packages, so it cannot show a missing requirement. Here a function's Python
+has what Lambda's has, awslambdaric and boto3, and nothing else.
+"""
+
+import hashlib
+import importlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local import invoke, runtime, stack
+from local.cloud import ROOM, Cloud
+from local.runtime import BUILD, BuiltFunction, RunError
+
+LAMBDAS_OWN = (
+    *("awslambdaric", "simplejson", "snapshot-restore-py"),
+    *("boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3"),
+)
+BUCKET = "example-protected-bucket"
+SAMPLES = {
+    "BucketChangeFunction": ("put-bucket-versioning.root-disables.json", {"mfa-delete-disabled"}),
+    "VersionDeleteFunction": ("delete-object.version-denied.json", {"mfa-delete-missing", "version-delete-denied"}),
+    "SweepFunction": ("schedule.tick.json", {"mfa-delete-missing"}),
+}
+"""An event of events/ for each function, and what it must open on a bucket that nobody has looked at before."""
+IMPORT_IT = """
+import importlib, sys
+import aws_lambda_powertools, jmespath, typing_extensions
+module, _, function = sys.argv[1].rpartition(".")
+handler = importlib.import_module(module)
+assert callable(getattr(handler, function))
+print(*(each.__file__ for each in (handler, aws_lambda_powertools, jmespath, typing_extensions)), sep="\\n")
+"""
+
+
+# The interpreter
+
+
+def pinned(names: tuple[str, ...]) -> str:
+    """The lines of requirements-dev.txt, version and hashes, of these packages."""
+    blocks = re.findall(r"^\S+==.*\\\n(?:[ ]+--hash=.*\n)+", (ROOM / "requirements-dev.txt").read_text(), re.M)
+    found = {block.partition("==")[0]: block for block in blocks}
+    return "".join(found[name] for name in names)
+
+
+def make_venv(folder: Path, requirements: str) -> None:
+    """Only these packages, not even pip. Made aside and moved, so that what is there is always whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix="new-", dir=folder.parent))
+    (new / "requirements.txt").write_text(requirements)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--python", str(new / "bin" / "python")]
+    install = [*pip, "install", "--no-deps", "--require-hashes", "-r", str(new / "requirements.txt")]
+    for command in ([sys.executable, "-m", "venv", "--without-pip", str(new)], install, [*pip, "check"]):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout}{done.stderr}"
+    try:
+        new.rename(folder)
+    except OSError:  # somebody else was faster
+        shutil.rmtree(new)
+
+
+@pytest.fixture(scope="session")
+def clean_python() -> Path:
+    """A Python with Lambda's own packages only; kept under build/ until a pin changes."""
+    requirements = pinned(LAMBDAS_OWN)
+    key = hashlib.sha256(f"{sys.version}\n{requirements}".encode()).hexdigest()[:16]
+    folder = ROOM / "build" / "clean-venv" / key
+    if not folder.is_dir():
+        make_venv(folder, requirements)
+    return folder / "bin" / "python"
+
+
+def run(python: Path, *words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """This Python in this folder, with an environment from nothing."""
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": os.devnull,
+        "PYTHONPATH": str(folder),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    return subprocess.run([python, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_clean_python_has_nothing_but_what_lambda_has(clean_python: Path, tmp_path: Path) -> None:
+    listing = "import importlib.metadata as m; print(*(d.name for d in m.distributions()))"
+    done = run(clean_python, "-c", listing, folder=tmp_path)
+    assert sorted(done.stdout.lower().replace("_", "-").split()) == sorted(LAMBDAS_OWN)
+    refused = run(clean_python, "-c", "import aws_lambda_powertools", folder=tmp_path)
+    assert "No module named 'aws_lambda_powertools'" in refused.stderr
+
+
+# The package
+
+
+@pytest.fixture(scope="session")
+def handlers() -> dict[str, str]:
+    """The handler path of each function, out of the built template."""
+    assert stack.BUILT.exists(), "nothing is built: run make build"
+    template = importlib.import_module("samcli.yamlhelper").yaml_parse(stack.BUILT.read_text())
+    functions = {n: r for n, r in template["Resources"].items() if r["Type"] == "AWS::Serverless::Function"}
+    assert {name: function["Properties"]["CodeUri"] for name, function in functions.items()} == {
+        n: n for n in functions
+    }
+    return {name: function["Properties"]["Handler"] for name, function in functions.items()}
+
+
+def test_every_built_function_has_its_sample_here(handlers: dict[str, str]) -> None:
+    assert set(handlers) == set(SAMPLES)
+
+
+@pytest.mark.parametrize("function", SAMPLES)
+def test_a_handler_imports_from_its_own_folder(function: str, handlers: dict[str, str], clean_python: Path) -> None:
+    folder = BUILD / function
+    done = run(clean_python, "-c", IMPORT_IT, handlers[function], folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert [path for path in done.stdout.splitlines() if not Path(path).is_relative_to(folder)] == []
+
+
+@pytest.mark.parametrize("function", SAMPLES)
+def test_nothing_unused_is_shipped(function: str) -> None:
+    pins = dict(re.findall(r"^([a-z-]+)==(\S+)", (ROOM / "src" / "requirements.txt").read_text(), re.M))
+    notes = {f"{name.replace('-', '_')}-{version}.dist-info" for name, version in pins.items()}
+    script = f"jmespath-{pins['jmespath']}.data"  # its wheel carries a command, 2 KB
+    packages = {"aws_lambda_powertools", "jmespath", script, "typing_extensions.py"}
+    shipped = {path.name for path in (BUILD / function).iterdir()}
+    assert shipped == {"handlers", "shared", "requirements.txt"} | packages | notes
+
+
+# Its answers
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[Cloud]:
+    """One where what a test prepares is no event: the deployed functions must not be faster than the one under test."""
+    with Cloud.start(event_delay_s=invoke.NEVER_S) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def deployed(cloud: Cloud, outputs: dict[str, str]) -> dict[str, str]:
+    """The stack, whose first sweep has seen that somebody listens."""
+    stack.sweep(cloud, outputs)
+    return outputs
+
+
+@pytest.fixture
+def unseen(cloud: Cloud, deployed: dict[str, str]) -> dict[str, str]:
+    """The stack, remembering no bucket."""
+    s3, db = cloud.client("s3"), cloud.client("dynamodb")
+    if BUCKET in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
+        s3.delete_bucket(Bucket=BUCKET)
+    for item in db.scan(TableName=deployed["TableName"])["Items"]:
+        if item["pk"]["S"] != "guardrail":
+            db.delete_item(TableName=deployed["TableName"], Key={name: item[name] for name in ("pk", "sk")})
+    return deployed
+
+
+def sample(name: str) -> Any:
+    return invoke.at(json.loads((ROOM / "events" / name).read_text()), datetime.now(UTC))
+
+
+@pytest.mark.parametrize("function", SAMPLES)
+def test_a_built_handler_answers_its_sample(
+    function: str, cloud: Cloud, unseen: dict[str, str], clean_python: Path
+) -> None:
+    name, controls = SAMPLES[function]
+    event = sample(name)
+    invoke.make_bucket(cloud, event)
+    before = len(cloud.mail())
+    with BuiltFunction(cloud, unseen[f"{function}Name"], BUILD / function, clean_python) as built:
+        answer = built.invoke(invoke.as_batch(event) if function == invoke.QUEUED else event)
+    assert set(answer["transitions"]) == {f"opened {control} {BUCKET}" for control in controls}
+    assert (answer["sent"], answer["still_owed"], answer["rejected"]) == (len(controls), 0, [])
+    assert answer["batchItemFailures"] == []
+    told = [mail for mail in cloud.mail(before) if mail.to == stack.MAILBOX]
+    assert {mail.message_attributes["control"] for mail in told} == controls
+
+
+@pytest.mark.parametrize("requirement", ["aws_lambda_powertools", "typing_extensions"])
+def test_a_missing_requirement_is_seen(
+    requirement: str, cloud: Cloud, deployed: dict[str, str], clean_python: Path, tmp_path: Path
+) -> None:
+    """Not jmespath: boto3 brings it, in Lambda as here."""
+    folder = tmp_path / "package"
+    shutil.copytree(BUILD / "SweepFunction", folder, ignore=shutil.ignore_patterns(f"{requirement}*"))
+    with (
+        BuiltFunction(cloud, deployed["SweepFunctionName"], folder, clean_python) as built,
+        pytest.raises(RunError, match=f"ImportModuleError.*No module named '{requirement}'"),
+    ):
+        built.invoke(sample("schedule.tick.json"))
+
+
+# The runner
+
+
+def test_the_runner_leaves_nothing_behind(cloud: Cloud, deployed: dict[str, str]) -> None:
+    written_before = sorted((BUILD / "SweepFunction").rglob("*"))
+    with BuiltFunction(cloud, deployed["SweepFunctionName"], BUILD / "SweepFunction") as built:
+        assert built.invoke({"sweep": "by hand"})["rejected"] == []
+        threads = Path(f"/proc/{built.pid}/task").glob("*/children")
+        children = [child for thread in threads for child in thread.read_text().split()]
+    assert len(children) == 1
+    assert [pid for pid in (built.pid, *children) if Path(f"/proc/{pid}").exists()] == []
+    assert sorted((BUILD / "SweepFunction").rglob("*")) == written_before
+
+
+def test_what_cannot_be_run_is_said_in_one_sentence(cloud: Cloud) -> None:
+    with pytest.raises(RunError, match="no Lambda emulator for Linux on riscv64"):
+        runtime.emulator("riscv64")
+    with pytest.raises(RunError, match="NoFunction is missing: run make build"):
+        BuiltFunction(cloud, "none", BUILD / "NoFunction")
+
+
+def make_invoke(event: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "local.invoke", event]
+    return subprocess.run(command, cwd=ROOM, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_one_event_is_run_for_a_person() -> None:
+    done = make_invoke("events/put-bucket-versioning.root-disables.json")
+    assert done.returncode == 0, done.stderr
+    answer, _, mails = done.stdout.partition("\nmail: ")
+    assert json.loads(answer)["transitions"] == [f"opened mfa-delete-disabled {BUCKET}"]
+    assert mails == f"[critical] MFA delete turned OFF: {BUCKET} (prod, us-east-1)\n"
+
+
+@pytest.mark.parametrize(
+    ("event", "sentence"),
+    [
+        ("", "name one event: make invoke EVENT=events/NAME.json"),
+        ("events/put-bucket-nothing.json", "events/put-bucket-nothing.json is not there: choose a file of events/"),
+        ("events/README.md", "no function is known for README.md: its name must begin as one of put-bucket-"),
+    ],
+)
+def test_a_useless_request_is_refused_in_one_sentence(event: str, sentence: str) -> None:
+    done = make_invoke(event)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"invoke: {sentence}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_event_that_is_no_json_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "schedule.broken.json"
+    file.write_text("{")
+    done = make_invoke(str(file))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"{file} is not JSON" in done.stderr

@@ -1,0 +1,121 @@
+"""What a review found once: each of these lost, doubled or falsified an alert."""
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from handlers import bucket_change, sweep, version_delete
+from tests.functional.conftest import Stage
+from tests.functional.events import batch, event
+from tests.functional.test_handlers import TICK, disabled, protected
+
+
+def test_a_bucket_deleted_before_we_looked_hides_neither_the_turn_off_nor_the_deletes(stage: Stage) -> None:
+    protected(stage)
+    turn_off = disabled(stage)
+    deletes = [
+        event("delete-object.version-deleted-by-root", "vault", event_id=f"e{n}", at=stage.now) for n in range(5)
+    ]
+    stage.s3.delete_bucket(Bucket="vault")
+    stage.later(minutes=5)
+    stage.invoke(bucket_change.handler, turn_off)
+    stage.invoke(version_delete.handler, batch(*deletes))
+    stage.invoke(sweep.handler, TICK)
+    told = [subject.split(":")[0] for subject in stage.subjects()]
+    assert sorted(told) == [
+        "[critical] Bucket is gone",
+        "[critical] MFA delete turned OFF",
+        "[high] Version deleted for good",
+    ]
+
+
+def test_hostile_keys_do_not_make_an_alert_too_large(stage: Stage) -> None:
+    protected(stage)
+    events = []
+    for number in range(10):
+        hostile = event("delete-object.version-denied", "vault", event_id=f"e{number}", userAgent="\x01" * 512)
+        hostile["detail"]["requestParameters"]["key"] = "\x01" * 1020 + f"{number:04}"
+        events.append(hostile)
+    stage.invoke(version_delete.handler, batch(*events))
+    assert len(stage.subjects()) == 1
+
+
+def test_a_thousand_lifecycle_rules_do_not_make_an_alert_too_large(stage: Stage) -> None:
+    stage.bucket("vault")
+    rules: Any = [
+        {
+            "ID": f"rule-{n:04}-{'x' * 200}",
+            "Filter": {"Prefix": f"{n}/"},
+            "Status": "Enabled",
+            "Expiration": {"Days": 1},
+        }
+        for n in range(1000)
+    ]
+    stage.s3.put_bucket_lifecycle_configuration(Bucket="vault", LifecycleConfiguration={"Rules": rules})
+    stage.invoke(sweep.handler, TICK)
+    [message] = stage.messages()
+    assert "and 990 more" in json.loads(message["Message"])["runbook"]
+
+
+def test_a_failing_read_for_the_runbook_does_not_hold_up_the_alert(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protected(stage)
+
+    def fail(**_: Any) -> Any:
+        raise ClientError({"Error": {"Code": "InternalError", "Message": "x"}}, "GetBucketLifecycleConfiguration")
+
+    monkeypatch.setattr(stage.guard.buckets._s3, "get_bucket_lifecycle_configuration", fail)
+    stage.invoke(bucket_change.handler, disabled(stage))
+    assert len(stage.subjects()) == 1
+
+
+def test_a_policys_refusal_that_quotes_an_mfa_key_is_not_called_mfa(stage: Stage) -> None:
+    protected(stage)
+    text = (
+        "User: arn:aws:iam::123456789012:root is not authorized to perform: s3:DeleteObjectVersion on resource: "
+        '"arn:aws:s3:::vault/mfa-delete-proof/proof.txt" with an explicit deny in a resource-based policy'
+    )
+    stage.invoke(
+        version_delete.handler, batch(event("delete-object.version-denied-policy", "vault", errorMessage=text))
+    )
+    [message] = stage.messages()
+    assert json.loads(message["Message"])["cause"] == "policy"
+
+
+def test_a_deeply_nested_message_does_not_spoil_its_batch(stage: Stage) -> None:
+    protected(stage)
+    answer = stage.invoke(version_delete.handler, batch("[" * 100_000, event("delete-object.version-denied", "vault")))
+    assert (len(answer["rejected"]), answer["batchItemFailures"]) == (1, [])
+    assert len(stage.subjects()) == 1
+
+
+def test_a_batch_stops_in_time_and_asks_for_the_rest_again(stage: Stage) -> None:
+    protected(stage)
+
+    class Late:
+        aws_request_id = "late"
+
+        def get_remaining_time_in_millis(self) -> int:
+            return 5000
+
+    answer = version_delete.handler(batch(event("delete-object.version-denied", "vault")), Late())
+    assert answer["batchItemFailures"] == [{"itemIdentifier": "message-0"}]
+
+
+def test_a_version_delete_that_named_an_empty_version_is_no_dead_letter(stage: Stage) -> None:
+    refused = event("delete-object.version-denied", "vault", errorCode="InvalidArgument", errorMessage="empty")
+    refused["detail"]["requestParameters"]["versionId"] = ""
+    answer = stage.invoke(version_delete.handler, batch(refused))
+    assert (answer["ignored"], answer["rejected"]) == (1, [])
+
+
+def test_sessions_of_another_account_are_one_finding(stage: Stage) -> None:
+    protected(stage)
+    for number in range(5):
+        foreign = event("delete-object.version-denied-cross-account", "vault", event_id=f"e{number}")
+        foreign["detail"]["userIdentity"]["principalId"] = f"AROACKCEVSQ6C2EXAMPLE:session-{number}"
+        stage.invoke(version_delete.handler, batch(foreign))
+    assert len(stage.subjects()) == 1

@@ -1,0 +1,195 @@
+"""Who may do what. A new permission is a line here, so that a reviewer sees it."""
+
+import re
+from typing import Any
+
+import pytest
+
+Template = dict[str, Any]
+Statement = dict[str, Any]
+
+SETTINGS_OF_BUCKETS = "arn:aws:s3:::*"
+SHARED = {
+    ("s3:GetBucketVersioning", SETTINGS_OF_BUCKETS),
+    ("s3:GetBucketTagging", SETTINGS_OF_BUCKETS),
+    ("s3:GetLifecycleConfiguration", SETTINGS_OF_BUCKETS),
+    ("dynamodb:GetItem", "Table.Arn"),
+    ("dynamodb:Query", "Table.Arn"),
+    ("dynamodb:ConditionCheckItem", "Table.Arn"),
+    ("dynamodb:DeleteItem", "Table.Arn"),
+    ("dynamodb:PutItem", "Table.Arn"),
+    ("dynamodb:UpdateItem", "Table.Arn"),
+    ("sns:Publish", "AlertTopic"),
+    ("kms:Decrypt", "AlertKey.Arn"),
+    ("kms:GenerateDataKey", "AlertKey.Arn"),
+    ("sqs:SendMessage", "DeadLetterQueue.Arn"),
+}
+ROLES: dict[str, set[tuple[str, str]]] = {
+    "BucketChangeRole": SHARED
+    | {
+        ("logs:CreateLogStream", "BucketChangeLogs.Arn"),
+        ("logs:PutLogEvents", "BucketChangeLogs.Arn"),
+        ("sqs:SendMessage", "OnFailureQueue.Arn"),
+    },
+    "VersionDeleteRole": SHARED
+    | {
+        ("logs:CreateLogStream", "VersionDeleteLogs.Arn"),
+        ("logs:PutLogEvents", "VersionDeleteLogs.Arn"),
+        ("sqs:ReceiveMessage", "DeleteQueue.Arn"),
+        ("sqs:DeleteMessage", "DeleteQueue.Arn"),
+        ("sqs:GetQueueAttributes", "DeleteQueue.Arn"),
+    },
+    "SweepRole": SHARED
+    | {
+        ("logs:CreateLogStream", "SweepLogs.Arn"),
+        ("logs:PutLogEvents", "SweepLogs.Arn"),
+        ("sqs:SendMessage", "OnFailureQueue.Arn"),
+        ("tag:GetResources", "*"),
+        ("sns:GetTopicAttributes", "AlertTopic"),
+    },
+    "SweepScheduleRole": {
+        ("lambda:InvokeFunction", "SweepFunction.Arn"),
+        ("sqs:SendMessage", "DeadLetterQueue.Arn"),
+    },
+}
+FUNCTION_ROLES = ROLES.keys() - {"SweepScheduleRole"}
+
+
+def listed(value: Any) -> list[Any]:
+    """A policy may write one value without a list."""
+    return value if isinstance(value, list) else [value]
+
+
+def statements(node: Any) -> list[Statement]:
+    """Every statement of every policy below a node."""
+    if isinstance(node, list):
+        return [statement for item in node for statement in statements(item)]
+    if not isinstance(node, dict):
+        return []
+    here: list[Statement] = node.get("Statement", [])
+    return here + [statement for value in node.values() if value is not here for statement in statements(value)]
+
+
+def statements_of_role(resources: Template, role: str) -> list[Statement]:
+    """What a role may do: its own policies and those attached to it."""
+    own = statements(resources[role]["Properties"].get("Policies", []))
+    policies = [entry["Properties"] for entry in resources.values() if entry["Type"] == "AWS::IAM::Policy"]
+    return own + statements([policy for policy in policies if role in policy["Roles"]])
+
+
+def by_sid(resources: Template, name: str) -> dict[str, Statement]:
+    """The statements of one resource."""
+    return {statement["Sid"]: statement for statement in statements(resources[name])}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_may_do_what_it_needs_and_nothing_else(everything: Template, role: str) -> None:
+    allowed = {
+        (action, resource)
+        for statement in statements_of_role(everything, role)
+        for action in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+    }
+    assert allowed == ROLES[role]
+
+
+def test_every_role_stands_in_the_table_above(everything: Template, translated: Template) -> None:
+    # translated: a role that SAM made would come with a policy managed by AWS
+    assert {name for name, entry in everything.items() if entry["Type"] == "AWS::IAM::Role"} == ROLES.keys()
+    assert {name for name, entry in translated.items() if entry["Type"] == "AWS::IAM::Role"} == ROLES.keys()
+
+
+def test_no_statement_allows_an_action_by_wildcard(everything: Template) -> None:
+    found = statements(everything)
+    assert len(found) > 20
+    for statement in found:
+        assert "NotAction" not in statement, statement
+        assert not [action for action in listed(statement["Action"]) if "*" in action], statement
+
+
+def test_no_managed_policy_is_attached(translated: Template) -> None:
+    for name, resource in translated.items():
+        assert "ManagedPolicyArns" not in resource.get("Properties", {}), name
+        assert resource["Type"] != "AWS::IAM::ManagedPolicy", name
+
+
+def test_no_role_may_change_a_trail_read_an_object_or_touch_iam(everything: Template) -> None:
+    for role in ROLES:
+        for statement in statements_of_role(everything, role):
+            for action in listed(statement["Action"]):
+                service, _, name = action.partition(":")
+                assert service not in ("cloudtrail", "iam", "sts", "events", "scheduler"), action
+                assert service != "s3" or re.fullmatch(r"GetBucket(Versioning|Tagging)|GetLifecycleConfiguration", name)
+
+
+def test_every_statement_says_what_it_is_for(everything: Template, source: str) -> None:
+    for statement in statements(everything):
+        assert re.fullmatch(r"[A-Z][A-Za-z0-9]{5,}", statement["Sid"]), statement
+    for role in (*ROLES, "SharedPermissions"):
+        block = source.split(f"\n  {role}:\n")[1].split("\n\n", maxsplit=1)[0]
+        policies = re.split(r"(?:Policies|PolicyName):", block, maxsplit=1)[1]
+        assert re.findall(r"- Sid:", policies), role
+        assert not re.findall(r"(?<!\n)\n(?! *#)[^\n]*\n *- Sid:", policies), f"a statement of {role} without a comment"
+
+
+def test_every_role_carries_the_boundary_if_one_is_given(everything: Template, deployed: Any) -> None:
+    without = deployed()
+    for role in ROLES:
+        assert everything[role]["Properties"]["PermissionsBoundary"] == "arn:aws:iam::111122223333:policy/edge"
+        assert "PermissionsBoundary" not in without[role]["Properties"]
+
+
+def test_only_the_service_that_uses_it_may_assume_a_role(everything: Template) -> None:
+    for role in ROLES:
+        (statement,) = everything[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        service = "scheduler" if role == "SweepScheduleRole" else "lambda"
+        assert statement["Principal"] == {"Service": f"{service}.amazonaws.com"}
+        assert statement["Action"] == "sts:AssumeRole"
+
+
+# ---- the topic -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("watched", ["yes", "no"])
+def test_everybody_but_our_functions_and_aws_services_is_denied_to_publish(deployed: Any, watched: str) -> None:
+    resources = deployed(WatchVersionDeletes=watched)
+    deny = by_sid(resources, "AlertTopicPolicy")["NobodyElsePublishes"]
+    assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", "*", "sns:Publish")
+    assert deny["Condition"].keys() == {"BoolIfExists", "ArnNotLike"}
+    assert deny["Condition"]["BoolIfExists"] == {"aws:PrincipalIsAWSService": "false"}
+    spared = set(deny["Condition"]["ArnNotLike"]["aws:PrincipalArn"])
+    roles = FUNCTION_ROLES & resources.keys()
+    sessions = {f"arn:aws:sts::111122223333:assumed-role/{role}/*" for role in roles}
+    assert spared == {f"{role}.Arn" for role in roles} | sessions
+
+
+def test_of_the_aws_services_only_alarms_of_this_stack_may_publish(everything: Template) -> None:
+    found = by_sid(everything, "AlertTopicPolicy")
+    services = [s for s in found.values() if s["Effect"] == "Allow" and "Service" in s["Principal"]]
+    (alarms,) = services
+    assert alarms["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert alarms["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": "111122223333"},
+        "ArnLike": {"aws:SourceArn": "arn:aws:cloudwatch:eu-west-1:111122223333:alarm:stack-*"},
+    }
+
+
+def test_whom_the_topic_allows_is_whom_it_does_not_deny(everything: Template) -> None:
+    found = by_sid(everything, "AlertTopicPolicy")
+    allowed = found["OurFunctionsPublish"]["Condition"]["ArnLike"]["aws:PrincipalArn"]
+    assert allowed == found["NobodyElsePublishes"]["Condition"]["ArnNotLike"]["aws:PrincipalArn"]
+
+
+def test_the_alarms_that_may_publish_may_use_the_key(everything: Template) -> None:
+    publish = by_sid(everything, "AlertTopicPolicy")["OurAlarmsPublish"]
+    use = by_sid(everything, "AlertKey")["OurAlarmsUseIt"]
+    assert use["Principal"] == publish["Principal"]
+    assert use["Condition"] == publish["Condition"]
+    assert set(use["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey"}
+
+
+def test_the_account_can_still_manage_the_key(everything: Template) -> None:
+    # KMS refuses a policy that shuts its author out, and a key nobody manages cannot be deleted
+    manage = by_sid(everything, "AlertKey")["TheAccountManagesItByIam"]
+    assert manage["Principal"] == {"AWS": "arn:aws:iam::111122223333:root"}
+    assert {"kms:PutKeyPolicy", "kms:ScheduleKeyDeletion", "kms:DescribeKey"} <= set(manage["Action"])

@@ -1,0 +1,106 @@
+"""The truth table's rows as evidence."""
+
+import json
+import tomllib
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from shared import parse, verdict
+from shared.evidence import Evidence, Memory
+from shared.facts import (
+    BucketState,
+    Exemption,
+    Gone,
+    Last,
+    MfaDelete,
+    Reading,
+    Trigger,
+    Unreadable,
+    Verdict,
+    Versioning,
+)
+from shared.finding import Finding, Severity
+
+EVENTS = Path(__file__).parents[2] / "events"
+PROTECTED = {"tagged": True, "versioning": "Enabled", "mfa_delete": "Enabled"}
+
+
+def load(name: str) -> dict[str, Any]:
+    """One event of events/."""
+    event: dict[str, Any] = json.loads((EVENTS / name).read_text(encoding="utf-8"))
+    return event
+
+
+def rows() -> list[dict[str, Any]]:
+    """The rows of events/cases.toml."""
+    cases: list[dict[str, Any]] = tomllib.loads((EVENTS / "cases.toml").read_text(encoding="utf-8"))["case"]
+    return cases
+
+
+def trigger_of(name: str) -> Trigger:
+    """Parse as the function that gets this event does."""
+    event = load(name)
+    is_delete = name.startswith(("delete-object", "object-deleted"))
+    return parse.version_delete(event) if is_delete else parse.bucket_change(event)
+
+
+def reading_of(bucket: Any) -> Reading:
+    """A row's `bucket`."""
+    if bucket == "gone":
+        return Gone()
+    if "refused" in bucket:
+        return Unreadable(
+            tagged=bucket["tagged"], action=bucket["refused"], error_code="AccessDenied", error_message="Access Denied"
+        )
+    return BucketState(
+        tagged=bucket["tagged"],
+        versioning=Versioning(bucket["versioning"]),
+        mfa_delete=MfaDelete(bucket["mfa_delete"]),
+        exemption=exemption_of(bucket),
+    )
+
+
+def last_of(row: dict[str, Any]) -> Last | None:
+    """A row's `last`."""
+    if "last" not in row:
+        return None
+    since = datetime.fromisoformat(row["last"]["since"])
+    verdict_then = Verdict(row["last"]["verdict"])
+    return Last(verdict=verdict_then, since=since, read_at=since, first_seen=since, exemption=exemption_of(row["last"]))
+
+
+def exemption_of(table: dict[str, Any]) -> Exemption | None:
+    """`exempt = [until, reason]`."""
+    return Exemption(until=table["exempt"][0], reason=table["exempt"][1]) if "exempt" in table else None
+
+
+def finding_of(control: str, trigger: Trigger) -> Finding:
+    """An open finding of this control on the trigger's bucket."""
+    at = trigger.at - timedelta(hours=2)
+    return Finding(
+        control=control,
+        bucket=trigger.bucket,
+        severity=Severity.HIGH,
+        at=at,
+        last_at=at,
+        detected_at=at,
+        watched_since=at,
+        known_since="the first look at this bucket",
+    )
+
+
+def evidence_of(row: dict[str, Any]) -> Evidence:
+    """A whole row."""
+    trigger = trigger_of(row["event"])
+    findings = tuple(finding_of(control, trigger) for control in row.get("unresolved", []))
+    memory = Memory(rev=1 if "last" in row else 0, last=last_of(row), findings=findings)
+    reading = reading_of(row.get("bucket", PROTECTED))
+    now = trigger.at + timedelta(seconds=row.get("looked_s", 10))
+    return Evidence(
+        now=now,
+        trigger=trigger,
+        reading=reading,
+        verdict=verdict.of(reading, judged_before=memory.judged, now=now, longest=timedelta(days=90)),
+        memory=memory,
+    )

@@ -1,0 +1,229 @@
+"""What people and programs are sent. The texts under golden/ are read by a person before they are changed."""
+
+import json
+import os
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared import judgement, quoting, render, runbook
+from shared.facts import BucketKey, ObjectVersion, Principal
+from shared.finding import Change, Finding
+from shared.render import Told
+from shared.settings import Settings
+from tests.unit.cases import evidence_of, rows
+
+GOLDEN = Path(__file__).parent / "golden"
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "alert.schema.json").read_text(encoding="utf-8"))
+
+TOLD = Settings(
+    table_name="table",
+    alert_topic_arn="arn:aws:sns:us-east-1:111122223333:alerts",
+    dead_letter_url="https://sqs.us-east-1.amazonaws.com/111122223333/dead-letters",
+    protect_tag_key="mfa-delete",
+    protect_tag_value="required",
+    watch_version_deletes=True,
+    account_id="111122223333",
+    partition="aws",
+    account_name="prod",
+    root_contact="Ada Example, +1 555 0100",
+    security_contact="security@example.com",
+    script_sha256="0" * 64,
+    stack_name="guardrail",
+    exemption_max_days=90,
+    aws_region="us-east-1",
+)
+
+
+def finding_in(name: str) -> Finding:
+    """The finding that a row of the truth table raises."""
+    row = next(row for row in rows() if row["name"] == name)
+    [control] = row["expect"]
+    return next(f for f in judgement.judge(evidence_of(row)).holding if f.control == control)
+
+
+CASES = {
+    "mfa-delete-disabled": Told(finding=finding_in("root turns MFA delete off"), change=Change.OPENED),
+    "mfa-delete-disabled.drift": Told(
+        finding=finding_in("a role's Disabled wakes us, and root's own event was lost: drift, nobody is blamed"),
+        change=Change.OPENED,
+        versions_deleted=3,
+    ),
+    "mfa-delete-disabled.undone": Told(
+        finding=finding_in("root turns it off and on again before we looked: told, and resolved by the next look"),
+        change=Change.OPENED,
+    ),
+    "mfa-delete-missing": Told(
+        finding=finding_in("versioning is switched on without MFA delete on a tagged bucket"),
+        change=Change.OPENED,
+        obstacles=runbook.lifecycle_obstacle(
+            BucketKey(account="111122223333", region="us-east-1", name="example-bucket"),
+            ("tidy `up`", "[x](https://y)"),
+        ),
+    ),
+    "versioning-suspended": Told(
+        finding=finding_in("versioning is suspended while MFA delete stays on"), change=Change.OPENED
+    ),
+    "version-delete-denied": Told(
+        finding=finding_in("a version delete is refused for lack of MFA"), change=Change.OPENED
+    ),
+    "version-delete-denied.batch": Told(
+        finding=finding_in("a whole batch is refused; which keys is not in the record"), change=Change.OPENED
+    ),
+    "version-deleted": Told(finding=finding_in("root deletes a version with a code"), change=Change.OPENED),
+    "state-unverifiable": Told(
+        finding=finding_in("we may not read a bucket that we could read before"), change=Change.OPENED
+    ),
+    "resolved": Told(finding=finding_in("root turns MFA delete off"), change=Change.RESOLVED),
+    "bucket-deleted": Told(finding=finding_in("a bucket is deleted"), change=Change.OPENED),
+    "versioning-change-denied": Told(
+        finding=finding_in("a change of versioning is refused for lack of MFA"), change=Change.OPENED
+    ),
+    "protection-tag-removed": Told(
+        finding=finding_in("the protection tag is removed through S3 Control"), change=Change.OPENED
+    ),
+    "exception-set": Told(finding=finding_in("an exception is lengthened"), change=Change.OPENED),
+    "exception-set.removed": Told(
+        finding=finding_in("an exception is removed from a protected bucket"), change=Change.OPENED
+    ),
+    "exception-invalid": Told(finding=finding_in("an exception whose end is no date is none"), change=Change.OPENED),
+}
+
+
+def as_sent(told: Told, settings: Settings = TOLD) -> str:
+    """Subject and text, without the runbook, which RUNBOOK.md and its own test cover."""
+    alert = render.alert(told, settings)
+    page = render.runbook_page(told, settings) if render.is_bad_news(told) else ""
+    return f"Subject: {alert.subject}\n\n{alert.text.replace(page, '[runbook]') if page else alert.text}\n"
+
+
+def golden(name: str, text: str) -> None:
+    """Compare with the kept text; UPDATE_GOLDEN=1 writes it anew, to be read by a person."""
+    path = GOLDEN / f"{name}.txt"
+    if os.environ.get("UPDATE_GOLDEN") == "1":
+        path.write_text(text, encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_text(name: str) -> None:
+    golden(name, as_sent(CASES[name]))
+
+
+def test_the_runbook_for_a_bucket_with_a_lifecycle_configuration() -> None:
+    golden("runbook.turn-mfa-delete-on", render.runbook_page(CASES["mfa-delete-missing"], TOLD) + "\n")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_json_form_fits_its_schema(name: str) -> None:
+    jsonschema.validate(json.loads(render.alert(CASES[name], TOLD).json), SCHEMA)
+
+
+def test_what_the_user_declined_is_said() -> None:
+    text = as_sent(CASES["mfa-delete-disabled"], replace(TOLD, watch_version_deletes=False))
+    assert "cannot tell; permanent deletes are not watched, by choice" in text
+
+
+def test_without_contacts_and_name_the_text_says_so() -> None:
+    text = as_sent(CASES["mfa-delete-disabled"], replace(TOLD, account_name="", root_contact="", security_contact=""))
+    assert "no RootContact is set" in text
+    assert "in us-east-1, account 111122223333." in text
+
+
+@pytest.mark.parametrize(
+    ("partition", "host"),
+    [
+        ("aws", "console.aws.amazon.com"),
+        ("aws-cn", "console.amazonaws.cn"),
+        ("aws-us-gov", "console.amazonaws-us-gov.com"),
+    ],
+)
+def test_links_and_arns_follow_the_partition(partition: str, host: str) -> None:
+    text = render.alert(CASES["mfa-delete-disabled"], replace(TOLD, partition=partition)).text
+    assert f"https://{host}/s3/buckets/" in text
+    assert f'"arn:{partition}:s3:::' in text
+
+
+bucket_names = st.text(alphabet="abcdefghijklmnopqrstuvwxyz0123456789-.", min_size=3, max_size=63)
+
+
+@given(bucket_names, st.text(max_size=80), st.sampled_from(sorted(CASES)))
+def test_a_subject_is_one_short_line_of_ascii(bucket: str, account_name: str, name: str) -> None:
+    told = CASES[name]
+    key = BucketKey(account="111122223333", region="ap-southeast-2", name=bucket)
+    told = replace(told, finding=replace(told.finding, bucket=key))
+    subject = render.alert(told, replace(TOLD, account_name=account_name)).subject
+    assert len(subject) <= 99
+    assert subject.isascii()
+    assert subject.isprintable()
+    assert subject.startswith("[")
+    if len(bucket) <= 20:
+        assert bucket in subject
+
+
+def test_a_long_account_name_is_cut_before_the_bucket_is() -> None:
+    finding = CASES["mfa-delete-disabled"].finding
+    subject = render.subject("critical", "MFA delete turned OFF", finding, replace(TOLD, account_name="a" * 60))
+    assert finding.bucket.name in subject
+    assert ".." in subject
+
+
+HOSTILE = "\r\nSubject: x\n# `rm -rf` $(id) </a> \x1b[2J \u202e| 123456"
+
+
+def test_nothing_hostile_reaches_a_line_a_terminal_or_markdown() -> None:
+    finding = replace(
+        CASES["version-delete-denied"].finding,
+        principal=Principal(kind="IAMUser", id=HOSTILE, session=HOSTILE),
+        user_agent=HOSTILE,
+        source_ip=HOSTILE,
+        error_message=quoting.redact(HOSTILE),
+        objects=(ObjectVersion(key=HOSTILE, version_id=HOSTILE),),
+    )
+    calm = replace(finding, objects=(ObjectVersion(key="k", version_id="v"),), user_agent="u", source_ip="1")
+    text = render.alert(Told(finding=finding, change=Change.OPENED), TOLD).text
+    assert text.isascii()
+    assert all(char.isprintable() or char == "\n" for char in text)
+    assert len(text.splitlines()) == len(render.alert(Told(finding=calm, change=Change.OPENED), TOLD).text.splitlines())
+    first_screen = text.split("\n# Look into")[0]
+    assert not set("`<>$|") & set(first_screen)
+
+
+def test_a_digest_names_every_finding_and_splits_when_it_must() -> None:
+    finding = CASES["mfa-delete-disabled"].finding
+    many = [
+        Told(
+            finding=replace(finding, bucket=replace(finding.bucket, name=f"bucket-{n:05}-{'x' * 40}")),
+            change=Change.OPENED,
+        )
+        for n in range(1500)
+    ]
+    alerts = render.digests(many, TOLD, finding.at)
+    assert len(alerts) > 1
+    assert all(len(alert.text) + len(alert.json) < 200_000 for alert in alerts)
+    text = " ".join(alert.text for alert in alerts)
+    assert all(told.finding.bucket.name in text for told in many)
+    assert alerts[0].subject == f"[critical] 1500 more findings, part 1 of {len(alerts)} (prod, us-east-1)"
+
+
+def test_the_worst_is_sent_first() -> None:
+    early = CASES["mfa-delete-missing"]
+    late = replace(early, finding=replace(early.finding, detected_at=early.finding.detected_at + timedelta(hours=1)))
+    worst = CASES["mfa-delete-disabled"]
+    good = CASES["resolved"]
+    assert render.worst_first([good, late, early, worst]) == [worst, early, late, good]
+
+
+def test_an_unknown_blank_in_the_runbook_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sections() -> dict[str, Any]:
+        return {"turn-mfa-delete-on": "{{no_such_blank}}"}
+
+    monkeypatch.setattr(runbook, "sections", sections)
+    with pytest.raises(KeyError, match="no_such_blank"):
+        render.runbook_page(CASES["mfa-delete-disabled"], TOLD)
