@@ -1,12 +1,10 @@
-"""The schedule's tick, or a person's request: look at every enrolled bucket."""
+"""The schedule's tick, or a person's request: look at every enrolled bucket, or only send what is owed."""
 
-from shared import parse
+from shared import parse, sweep
 from shared.guardrail import Deadline, Guardrail, Report, entry
-from shared.sweep import sweep
 
 
 @entry
 def handler(event: parse.Event, guard: Guardrail, _deadline: Deadline) -> Report:
-    """Sweep, if that is what is asked for."""
-    parse.sweep(event)
-    return sweep(guard)
+    """Do what is asked for."""
+    return sweep.run(guard, parse.sweep(event))

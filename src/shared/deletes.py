@@ -4,15 +4,17 @@ import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 from shared import parse
-from shared.aws.calling import WORKERS
+from shared.aws.calling import AWS_ERRORS, WORKERS
 from shared.aws.store import EVENTS_AT_ONCE, Conflict, Known, Owed
+from shared.deeds import PROOF_PREFIX
 from shared.evidence import Evidence
 from shared.facts import BadEvent, BucketKey, Outcome, Trigger
 from shared.finding import Transition
-from shared.guardrail import AWS_ERRORS, Deadline, Guardrail, Report, Settled, lags, logger
+from shared.guardrail import Deadline, Guardrail, Report, Settled, lags, logger
 from shared.judgement import window
 from shared.lifecycle import OBJECTS_KEPT
 
@@ -44,7 +46,7 @@ def settle_batch(event: Any, guard: Guardrail, deadline: Deadline) -> Report:
     """
     run = _Run()
     messages, useless = _sorted_out(event, run)
-    groups = list(_groups(_joined(messages, run)).values())
+    groups = list(_groups(_joined(messages, run), guard.rules.window).values())
     _look_ahead([group[0][1] for group in groups], guard, run)
     for group in groups:
         for start in range(0, len(group), EVENTS_AT_ONCE):
@@ -61,7 +63,7 @@ def settle_batch(event: Any, guard: Guardrail, deadline: Deadline) -> Report:
         rejected=tuple(reason for _, reason in useless),
         failed_messages=tuple(run.failed),
     )
-    report = guard.tell(list(run.owed.values()), {bucket: one.memory for bucket, one in run.settled.items()}, report)
+    report = guard.tell(list(run.owed.values()), {bucket: one.looked for bucket, one in run.settled.items()}, report)
     if not report.errors:  # else the whole batch comes again, and these with it
         for body, reason in useless:
             guard.dead_letters.put(body, reason)
@@ -130,12 +132,15 @@ def _loaded(body: str) -> parse.Event:
     return loaded
 
 
-def _groups(messages: list[Message]) -> dict[tuple[object, ...], list[Message]]:
+def _groups(messages: list[Message], length: timedelta) -> dict[tuple[object, ...], list[Message]]:
     groups: dict[tuple[object, ...], list[Message]] = {}
     for message in messages:
         trigger = message[1]
         who = trigger.principal.id if trigger.principal else ""
-        key = (trigger.bucket, who, window(trigger.at), trigger.outcome, trigger.cause)
+        # The runbook's proof, and restores, are told apart; the rest is one deed in one window.
+        is_proof = all(version.key.startswith(PROOF_PREFIX) for version in trigger.objects) and bool(trigger.objects)
+        at = window(trigger.at, length)
+        key = (trigger.bucket, who, at, trigger.outcome, trigger.cause, trigger.restores, is_proof)
         groups.setdefault(key, []).append(message)
     return groups
 

@@ -1,11 +1,21 @@
 """All that was known when the controls were evaluated, and what a control is."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from shared.facts import Gone, Last, Reading, Trigger, Verdict
 from shared.finding import Finding, Severity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What the user may set of the life cycle (parameters of template.yaml)."""
+
+    longest_exemption: timedelta = timedelta(days=90)
+    window: timedelta = timedelta(hours=1)
+    threshold: int = 10
+    root_key_grace: timedelta = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +29,15 @@ class Memory:
     @property
     def judged(self) -> bool:
         """Whether this bucket was judged before, or has an open finding about its state (a deed has a window)."""
-        return self.last is not None or any(f.is_open and not f.window for f in self.findings)
+        return self.last is not None or any(f.is_open and not f.is_deed for f in self.findings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What is known of a bucket after a look: what is remembered of it now, and what was read (None: nothing)."""
+
+    memory: Memory
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +49,7 @@ class Evidence:
     reading: Reading
     verdict: Verdict | None
     memory: Memory
-    longest_exemption: timedelta = timedelta(days=90)
+    rules: Rules = field(default_factory=Rules)
 
     @property
     def last(self) -> Last | None:
@@ -53,7 +71,8 @@ class Control:
     """One thing we hold true. `clears` is None for a deed: what was done cannot be undone.
 
     `severity` may depend on the evidence. `done_by` says whether the trigger's principal did it, so that nobody is
-    blamed for an event that only woke us. `runbook` is a heading of runbook/RUNBOOK.md.
+    blamed for an event that only woke us. `runbook` is a heading of runbook/RUNBOOK.md. `grace`: how long it may hold
+    before somebody is told; None: it is never told by itself, only beside another finding.
     """
 
     id: str
@@ -65,3 +84,4 @@ class Control:
     runbook: str
     refs: tuple[str, ...]
     source: str
+    grace: Callable[[Rules], timedelta | None] = lambda _rules: timedelta()

@@ -55,14 +55,20 @@ class Cause(StrEnum):
 
 VERSIONING_CALL = "PutBucketVersioning"
 TAGGING_CALLS = frozenset({"PutBucketTagging", "DeleteBucketTagging", "TagResource", "UntagResource", "PutBucketAbac"})
-BUCKET_CALLS = TAGGING_CALLS | {
-    VERSIONING_CALL,
-    "CreateBucket",
-    "DeleteBucket",
-    "PutBucketPolicy",
-    "DeleteBucketPolicy",
-}
-"""CloudTrail's names of the calls that change a bucket's state, enrolment, exception or readability."""
+LIFECYCLE_CALLS = frozenset({"PutBucketLifecycle", "DeleteBucketLifecycle"})
+"""PutBucketLifecycleConfiguration is recorded under the name of its predecessor."""
+BUCKET_CALLS = (
+    TAGGING_CALLS
+    | LIFECYCLE_CALLS
+    | {
+        VERSIONING_CALL,
+        "CreateBucket",
+        "DeleteBucket",
+        "PutBucketPolicy",
+        "DeleteBucketPolicy",
+    }
+)
+"""CloudTrail's names of the calls that change a bucket's state, enrolment, exception, lifecycle or readability."""
 
 
 class TriggerKind(StrEnum):
@@ -106,7 +112,10 @@ class ObjectVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketKey:
-    """Which bucket: names are unique in a partition, the account and Region say where its state is kept."""
+    """Which bucket: names are unique in a partition, the account and Region say where its state is kept.
+
+    Without a name it stands for the account itself, whose root user is looked at.
+    """
 
     account: str
     region: str
@@ -120,6 +129,7 @@ class Trigger:
     `event_ids` are what dedupe counts by: one for an event, several for a group of version deletes, none for a sweep.
     `at` and `last_at` are aware UTC, whole seconds, as CloudTrail writes them; they differ for groups only.
     `objects` holds the first few of the versions named; `count` is how many requests there were.
+    `restores`: what was deleted is a delete marker, so that an object came back.
     """
 
     kind: TriggerKind
@@ -140,6 +150,7 @@ class Trigger:
     asked_mfa_delete: MfaDelete = MfaDelete.NEVER_SET
     objects: tuple[ObjectVersion, ...] = ()
     count: int = 1
+    restores: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,25 +163,35 @@ class Exemption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tags:
-    """What a bucket's tags say to us: whether it carries the protection tag, and its exception, if any."""
+    """What a bucket's tags say to us: whether it carries the protection tag, and its exception, if any.
+
+    `near`: a tag that looks like the protection tag and is not, as `key=value`; empty if there is none.
+    """
 
     tagged: bool
     exemption: Exemption | None = None
+    near: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BucketState:
-    """A bucket as S3 answers now. `tagged`: it carries the protection tag."""
+class Expiry:
+    """A lifecycle rule that deletes versions for good, this many days after they stopped being current."""
 
-    tagged: bool
-    versioning: Versioning
-    mfa_delete: MfaDelete
-    exemption: Exemption | None = None
+    rule: str
+    days: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifecycle:
+    """A bucket's lifecycle configuration: the ids of all rules, and those that delete versions."""
+
+    rules: tuple[str, ...] = ()
+    expiries: tuple[Expiry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """S3 refused the read. `action` is the IAM action that is missing or denied."""
+    """The read was refused. `action` is the IAM action that is missing or denied."""
 
     tagged: bool
     action: str
@@ -179,11 +200,36 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BucketState:
+    """A bucket as S3 answers now. `tagged`: it carries the protection tag. `lifecycle`: None if nobody looked."""
+
+    tagged: bool
+    versioning: Versioning
+    mfa_delete: MfaDelete
+    exemption: Exemption | None = None
+    near: str = ""
+    lifecycle: Lifecycle | Unreadable | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gone:
     """There is no bucket of that name in this account."""
 
 
-type Reading = BucketState | Unreadable | Gone
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootState:
+    """The account's root user, as IAM tells anybody who may ask.
+
+    `codes`: a device of root's is known that shows six-digit codes. A hardware token is in no list: then `device` only.
+    """
+
+    access_key: bool
+    password: bool
+    device: bool
+    codes: bool
+
+
+type Reading = BucketState | Unreadable | Gone | RootState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +237,7 @@ class Last:
     """The verdict we last stored, since when it holds and when it was read; when we first saw the bucket.
 
     `gone`: the bucket was deleted since. It is kept so that late events still find an enrolled bucket.
+    `expiries`: the rules that delete versions, as they were accepted; None as long as nobody looked.
     """
 
     verdict: Verdict
@@ -199,3 +246,4 @@ class Last:
     first_seen: datetime
     exemption: Exemption | None = None
     gone: bool = False
+    expiries: tuple[Expiry, ...] | None = None

@@ -18,9 +18,10 @@ class Severity(StrEnum):
 
 
 class Status(StrEnum):
-    """Open, or closed by what ended it."""
+    """Open, acknowledged by a person, or closed by what ended it."""
 
     OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
     RESOLVED = "resolved"
     SUPERSEDED = "superseded"
     BUCKET_DELETED = "bucket-deleted"
@@ -28,18 +29,29 @@ class Status(StrEnum):
 
 
 class Change(StrEnum):
-    """What happened to a finding in one step. `TELLS` are sent; the others are stored only."""
+    """What happened to a finding in one step. `TELLS` are sent; the others are stored only.
+
+    grew: deeds crossed the threshold within their window; summed: their number, when the window was over.
+    """
 
     OPENED = "opened"
     REOPENED = "reopened"
     ENRICHED = "enriched"
+    GREW = "grew"
+    SUMMED = "summed"
+    REMINDED = "reminded"
+    ACKNOWLEDGED = "acknowledged"
     RESOLVED = "resolved"
     SUPERSEDED = "superseded"
     BUCKET_DELETED = "bucket-deleted"
     EXPIRED = "expired"
 
 
-TELLS = frozenset({Change.OPENED, Change.REOPENED, Change.RESOLVED, Change.EXPIRED})
+NEWS = frozenset({Change.OPENED, Change.REOPENED, Change.GREW})
+"""Bad news: sent with its runbook."""
+ROUTINE = frozenset({Change.REMINDED, Change.SUMMED})
+"""Sent in a digest only."""
+TELLS = NEWS | ROUTINE | {Change.RESOLVED, Change.EXPIRED, Change.ACKNOWLEDGED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +62,8 @@ class Finding:
     `detected_at` when we saw it; all aware UTC. `watched_since` is where "was anything lost" begins to count.
     `undone`: it was on again when we looked; `mfa_delete_on`: MFA delete itself was on (versioning may be suspended).
     `known_since` says what `watched_since` is: the turn-off, the last look that saw protection, the first look.
+    `told_at` is when it was last told of (None: not yet), `told_count` the count that was told then.
+    `is_proof`: the runbook's own proof, acknowledged by itself; else `acknowledged_by` is the ARN of who did.
     """
 
     control: str
@@ -75,6 +89,11 @@ class Finding:
     count: int = 1
     undone: bool = False
     mfa_delete_on: bool = False
+    told_at: datetime | None = None
+    told_count: int = 0
+    is_proof: bool = False
+    acknowledged_by: str = ""
+    why: str = ""
 
     @property
     def id(self) -> str:
@@ -90,9 +109,14 @@ class Finding:
         return hashlib.sha256(self.id.encode()).hexdigest()[:8]
 
     @property
+    def is_deed(self) -> bool:
+        """Something done that cannot be undone: it has a window, and no state that could end."""
+        return bool(self.window)
+
+    @property
     def is_open(self) -> bool:
-        """Not closed by anything yet."""
-        return self.status is Status.OPEN
+        """Not closed: a state that was acknowledged goes on until it ends, an acknowledged deed is closed."""
+        return self.status is Status.OPEN or (self.status is Status.ACKNOWLEDGED and not self.is_deed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +125,32 @@ class Transition:
 
     finding: Finding
     change: Change
+
+    @property
+    def is_told(self) -> bool:
+        """Whether somebody is to be told. What was never told of ends untold as well."""
+        return self.change in TELLS and self.finding.told_at is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One thing to tell: a finding as it was after a change, with what was known when it is sent.
+
+    `versions_deleted` counts permanent deletes seen on the bucket since `seen_since`, which is `finding.watched_since`
+    or, when that is longer ago than deletes are kept, later.
+    `obstacles` is the runbook's paragraph about a lifecycle configuration (empty where no runbook needs it).
+    """
+
+    finding: Finding
+    change: Change
+    versions_deleted: int = 0
+    seen_since: datetime | None = None
+    obstacles: str = ""
+
+    @property
+    def is_bad_news(self) -> bool:
+        """Opened, open again or grown, as against resolved, acknowledged or closed."""
+        return self.change in NEWS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,27 +11,31 @@ from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
-from botocore.exceptions import BotoCoreError, ClientError
 
-from shared import lifecycle, render, runbook, settings, verdict
-from shared.aws.buckets import Buckets, Enrolment
+from shared import lifecycle, settings, verdict
+from shared.aws.buckets import Buckets, Enrolment, RootUser
 from shared.aws.publish import AlertTopic, DeadLetters
-from shared.aws.store import KEEP_CLOSED, Commit, Conflict, Known, Owed, Store
-from shared.controls import PROTECTION, VERSION_DELETED
-from shared.evidence import Evidence, Memory
-from shared.facts import BadEvent, BucketKey, Reading, Trigger, Unreadable
-from shared.finding import Alert, Transition
+from shared.aws.store import Commit, Conflict, Known, Owed, Store
+from shared.evidence import Evidence, Looked, Memory, Rules
+from shared.facts import (
+    LIFECYCLE_CALLS,
+    BadEvent,
+    BucketKey,
+    BucketState,
+    MfaDelete,
+    Reading,
+    Trigger,
+    Versioning,
+)
+from shared.finding import NEWS, Transition
 from shared.settings import Settings
+from shared.telling import Teller
 
-SINGLE_ALERTS = 5
-"""More than this in one run go out as one digest: above 10 messages a second SNS switches an e-mail off."""
 ATTEMPTS = 5
+NOT_OURS = BucketState(tagged=False, versioning=Versioning.NEVER_SET, mfa_delete=MfaDelete.NEVER_SET)
+"""Another account's bucket, which somebody of ours called: its own stack looks after it."""
 IN_FLIGHT = timedelta(seconds=30)
 """An event delivered twice at once must not be told twice; Lambda tries a failed one again after a minute."""
-PACE_S = 0.2
-"""Seconds between two messages of one run."""
-LISTENER_S = 300.0
-AWS_ERRORS = (ClientError, BotoCoreError)
 
 logger = Logger()
 
@@ -61,6 +65,11 @@ class Settled:
     owed: tuple[Owed, ...] = ()
     duplicates: int = 0
 
+    @property
+    def looked(self) -> Looked:
+        """What is known of the bucket now."""
+        return Looked(memory=self.memory, reading=self.reading)
+
 
 class Guardrail:
     """Looks at buckets, settles what was seen, tells of it."""
@@ -68,12 +77,17 @@ class Guardrail:
     def __init__(self, told: Settings, clock: Callable[[], datetime]) -> None:
         self.settings = told
         self.clock = clock
-        self.store = Store(told.table_name)
+        self.store = Store(told.table_name, timedelta(days=told.history_days))
         self.buckets = Buckets(told.protect_tag_key, told.protect_tag_value)
         self.topic = AlertTopic(told.alert_topic_arn)
         self.dead_letters = DeadLetters(told.dead_letter_url)
-        self._listens_until = 0.0
-        self._next_send = 0.0
+        self.teller = Teller(told, clock, store=self.store, topic=self.topic, buckets=self.buckets)
+        self.rules = Rules(
+            longest_exemption=timedelta(days=told.exemption_max_days),
+            window=timedelta(minutes=told.group_window_minutes),
+            threshold=told.group_threshold,
+            root_key_grace=timedelta(minutes=told.root_key_grace_minutes),
+        )
 
     @classmethod
     def from_env(cls) -> "Guardrail":
@@ -84,22 +98,31 @@ class Guardrail:
         """Only the sweep asks for it."""
         return Enrolment(self.settings.protect_tag_key, self.settings.protect_tag_value)
 
+    def root(self) -> RootUser:
+        """Only the sweep asks for it."""
+        return RootUser()
+
     def look(self, trigger: Trigger) -> Evidence:
         """Remember, then read live: in this order, so that a commit can tell whether somebody was faster."""
+        if trigger.bucket.account != self.settings.account_id:
+            return self.weigh(trigger, Memory(), NOT_OURS)
         memory = self.store.recall(trigger.bucket, now=self.clock())
-        reading = self.buckets.read(trigger.bucket, judged_before=memory.judged)
+        # A first look, and a changed lifecycle, need the lifecycle configuration too; other events save that request.
+        is_first = memory.last is None or memory.last.expiries is None
+        with_lifecycle = is_first or trigger.event_name in LIFECYCLE_CALLS
+        reading = self.buckets.read(trigger.bucket, judged_before=memory.judged, with_lifecycle=with_lifecycle)
         return self.weigh(trigger, memory, reading)
 
     def weigh(self, trigger: Trigger, memory: Memory, reading: Reading) -> Evidence:
         """Evidence out of what was remembered and read."""
-        now, longest = self.clock(), timedelta(days=self.settings.exemption_max_days)
+        now, longest = self.clock(), self.rules.longest_exemption
         return Evidence(
             now=now,
             trigger=trigger,
             reading=reading,
             verdict=verdict.of(reading, judged_before=_is_same_bucket(memory), now=now, longest=longest),
             memory=memory,
-            longest_exemption=longest,
+            rules=self.rules,
         )
 
     def settle(self, evidence: Evidence) -> Report:
@@ -110,7 +133,7 @@ class Guardrail:
             lags_s=lags(evidence.trigger, settled.transitions),
             duplicates=settled.duplicates,
         )
-        return self.tell(settled.owed, {evidence.trigger.bucket: settled.memory}, report)
+        return self.tell(settled.owed, {evidence.trigger.bucket: settled.looked}, report)
 
     def write(self, evidence: Evidence) -> Settled:
         """Commit, looking again when somebody else settled the bucket meanwhile.
@@ -144,6 +167,7 @@ class Guardrail:
         commit = Commit(
             bucket=evidence.trigger.bucket,
             rev=evidence.memory.rev,
+            before=evidence.last,
             last=plan.last,
             event_ids=evidence.trigger.event_ids,
             transitions=plan.transitions,
@@ -153,72 +177,20 @@ class Guardrail:
         memory = _after(evidence.memory, plan)
         return Settled(memory=memory, reading=evidence.reading, transitions=plan.transitions, owed=owed)
 
-    def tell(self, owed: Sequence[Owed], memories: Mapping[BucketKey, Memory], report: Report) -> Report:
-        """Send what is owed: the worst five singly, the rest as a digest. Returns the report with what became of it.
-
-        One alert that SNS refuses does not hold up the others; what failed is in `errors` and stays owed.
-        """
-        if not owed:
-            return report
-        by_told = {self._told(one, memories): one for one in owed}
-        ordered = render.worst_first(list(by_told))
-        single, rest = ordered[:SINGLE_ALERTS], ordered[SINGLE_ALERTS:]
-        errors: list[Exception] = []
-        taken = [told for told in single if self._publish([self._single(told)], errors)]
-        taken += rest if self._publish(render.digests(rest, self.settings, self.clock()), errors) else []
-        listens = self._somebody_listens()
-        for told in taken if listens else []:
-            self.store.pay(by_told[told])
-        paid = len(taken) if listens else 0
-        return replace(report, sent=paid, still_owed=len(by_told) - paid, errors=(*report.errors, *errors))
-
-    def _publish(self, alerts: Sequence[Alert], errors: list[Exception]) -> bool:
-        """Send some alerts at a pace that SNS takes; False when one was refused."""
-        try:
-            for alert in alerts:
-                time.sleep(max(0.0, self._next_send - time.monotonic()))
-                self._next_send = time.monotonic() + PACE_S
-                self.topic.publish(alert)
-        except AWS_ERRORS as error:
-            errors.append(error)
-            return False
-        return True
-
-    def _somebody_listens(self) -> bool:
-        """As the sweep saw it; a yes is believed for a while, so that most events ask for nothing."""
-        if time.monotonic() > self._listens_until and self.store.has_listener():
-            self._listens_until = time.monotonic() + LISTENER_S
-        return time.monotonic() <= self._listens_until
-
     def note_listener(self, *, confirmed: bool) -> bool:
-        """Keep what the sweep saw; returns whether that is news."""
-        was = self.store.has_listener()
+        """Keep what the sweep saw of the topic; returns whether that is news."""
+        was = self.store.topic().confirmed
         if was != confirmed:
             self.store.note_listener(confirmed=confirmed)
-        self._listens_until = time.monotonic() + LISTENER_S if confirmed else 0.0
         return was != confirmed
 
-    def _told(self, owed: Owed, memories: Mapping[BucketKey, Memory]) -> render.Told:
-        """Deletes older than what is kept of them are not claimed to be seen."""
-        since = max(owed.finding.watched_since, self.clock() - KEEP_CLOSED)
-        lost = _lost(memories.get(owed.finding.bucket, Memory()), since)
-        return render.Told(finding=owed.finding, change=owed.change, versions_deleted=lost, seen_since=since)
-
-    def _single(self, told: render.Told) -> Alert:
-        return render.alert(self._with_obstacles(told), self.settings)
-
-    def _with_obstacles(self, told: render.Told) -> render.Told:
-        """A read for the runbook's sake must never hold up the alert."""
-        if told.finding.control not in PROTECTION or not render.is_bad_news(told):
-            return told
-        bucket = told.finding.bucket
-        try:
-            rules = self.buckets.lifecycle_rules(bucket)
-        except AWS_ERRORS as error:
-            return replace(told, obstacles=runbook.unknown_obstacle(type(error).__name__))
-        if isinstance(rules, Unreadable):
-            return replace(told, obstacles=runbook.unknown_obstacle(f"{rules.error_code}, {rules.action}"))
-        return replace(told, obstacles=runbook.lifecycle_obstacle(bucket, rules) if rules else "")
+    def tell(
+        self, owed: Sequence[Owed], looked: Mapping[BucketKey, Looked], report: Report, *, gathers: bool = False
+    ) -> Report:
+        """Send what is owed, as far as the pace allows. Returns the report with what became of it."""
+        sent = self.teller.tell(owed, looked, gathers=gathers)
+        errors = (*report.errors, *sent.errors)
+        return replace(report, sent=sent.paid, still_owed=sent.still_owed, errors=errors)
 
 
 def _is_same_bucket(memory: Memory) -> bool:
@@ -230,16 +202,6 @@ def _after(memory: Memory, plan: lifecycle.Plan) -> Memory:
     changed = {t.finding.id: t.finding for t in plan.transitions}
     kept = tuple(finding for finding in memory.findings if finding.id not in changed)
     return Memory(rev=memory.rev + 1, last=plan.last, findings=(*kept, *changed.values()))
-
-
-def _lost(memory: Memory, since: datetime) -> int:
-    """How many permanent deletes were seen on the bucket since then.
-
-    S3's own events tell again of deletes that CloudTrail names, so the two are not added up.
-    """
-    deletes = [f for f in memory.findings if f.control == VERSION_DELETED.id and f.last_at >= since]
-    named = sum(f.count for f in deletes if f.principal is None or f.principal.is_named)
-    return max(named, sum(f.count for f in deletes) - named)
 
 
 def lags(trigger: Trigger, transitions: Sequence[Transition]) -> tuple[float, ...]:
@@ -319,7 +281,7 @@ def _notes(error: Exception) -> list[str]:
 
 def _count(report: Report) -> None:
     counts = {
-        "FindingOpened": sum(t.change.value in {"opened", "reopened"} for t in report.transitions),
+        "FindingOpened": sum(t.change in NEWS and t.is_told for t in report.transitions),
         "BucketUnverifiable": sum(t.finding.control == "state-unverifiable" for t in report.transitions),
         "AlertPublished": report.sent,
         "AlertOwed": report.still_owed,

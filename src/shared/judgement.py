@@ -3,30 +3,33 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shared.controls import (
-    CONTROLS,
+from shared.controls import CONTROLS
+from shared.deeds import EXCEPTION_SET, VERSION_DELETE_DENIED, is_proof
+from shared.evidence import Control, Evidence
+from shared.facts import BucketState, Cause, Expiry, Gone, RootState, Verdict
+from shared.finding import Finding, Status
+from shared.predicates import believable, mfa_delete_on
+from shared.quoting import quoted
+from shared.states import (
     EXCEPTION_INVALID,
-    EXCEPTION_SET,
+    LIFECYCLE_EXPIRES_VERSIONS,
     PROTECTION_TAG_REMOVED,
-    believable,
+    ROOT_MFA_ABSENT,
+    STATE_UNVERIFIABLE,
+    new_expiries,
+    unreadable,
     why_exception_invalid,
 )
-from shared.evidence import Control, Evidence
-from shared.facts import BucketState, Cause, Gone, MfaDelete, Unreadable, Verdict
-from shared.finding import Finding
-from shared.quoting import quoted
 
 STICKY = timedelta(days=30)
-"""How long a bucket stays judged after it lost the protection tag."""
-WINDOW = timedelta(hours=1)
-"""Deeds of one principal on one bucket within one window are one finding."""
+"""How long a bucket stays judged after it lost the protection tag, if nobody acknowledges that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """What the evidence says: findings that hold, the ids of controls that clear, whether the bucket is gone.
 
-    `let_go`: it has been without the protection tag for so long that it is not ours any more.
+    `let_go`: it has been without the protection tag for so long, or so knowingly, that it is not ours any more.
     """
 
     holding: tuple[Finding, ...]
@@ -46,17 +49,16 @@ def judge(e: Evidence) -> Judgement:
 
 
 def _is_over(finding: Finding, e: Evidence) -> bool:
-    """Enrolment is sticky for this long after the tag was removed."""
+    """Enrolment is sticky for this long after the tag was removed, or until somebody acknowledges it."""
     untagged = finding.control == PROTECTION_TAG_REMOVED.id and finding.is_open and PROTECTION_TAG_REMOVED.holds(e)
-    return untagged and e.now - finding.detected_at > STICKY
+    return untagged and (finding.status is Status.ACKNOWLEDGED or e.now - finding.detected_at > STICKY)
 
 
 def _finding(control: Control, e: Evidence) -> Finding:
     since, known_since = _watched_since(control, e)
-    refused = e.reading if isinstance(e.reading, Unreadable) else None
     done_by = e.trigger if control.done_by(e) and believable(e) else None
     deed = e.trigger if control.clears is None else None
-    error = refused or deed
+    error = unreadable(e) if control is STATE_UNVERIFIABLE else deed
     return Finding(
         control=control.id,
         bucket=e.trigger.bucket,
@@ -68,8 +70,8 @@ def _finding(control: Control, e: Evidence) -> Finding:
         known_since=known_since,
         detail=_detail(control, e),
         undone=e.verdict is Verdict.PROTECTED,
-        mfa_delete_on=isinstance(e.reading, BucketState) and e.reading.mfa_delete is MfaDelete.ENABLED,
-        window=window(e.trigger.at) if deed else "",
+        mfa_delete_on=mfa_delete_on(e),
+        window=window(e.trigger.at, e.rules.window) if deed else "",
         count=deed.count if deed else 1,
         objects=deed.objects if deed else (),
         cause=deed.cause if deed else Cause.NONE,
@@ -79,19 +81,39 @@ def _finding(control: Control, e: Evidence) -> Finding:
         source_ip=done_by.source_ip if done_by else "",
         user_agent=done_by.user_agent if done_by else "",
         event_name=done_by.event_name if done_by else "",
+        is_proof=control is VERSION_DELETE_DENIED and is_proof(e),
     )
 
 
 def _detail(control: Control, e: Evidence) -> str:
     """What the control wants said beside who, when and where."""
-    if isinstance(e.reading, Unreadable):
-        return f"needs {e.reading.action}, for the guardrail's roles"
+    refused = unreadable(e)
+    if control is STATE_UNVERIFIABLE and refused:
+        return f"needs {refused.action}, for the guardrail's roles"
     if control is EXCEPTION_INVALID:
         return why_exception_invalid(e) or ""
     if control is EXCEPTION_SET and isinstance(e.reading, BucketState):
         now = e.reading.exemption
         return f"until {quoted(now.until)}, because {quoted(now.reason)}" if now else "removed"
+    if control is LIFECYCLE_EXPIRES_VERSIONS:
+        return _expiry_detail(new_expiries(e))
+    if control is ROOT_MFA_ABSENT and isinstance(e.reading, RootState):
+        return _device_detail(e.reading)
     return ""
+
+
+def _expiry_detail(expiries: tuple[Expiry, ...]) -> str:
+    soonest = sorted(expiries, key=lambda each: each.days)
+    named = [f"rule {quoted(each.rule, 80)} after {each.days} day(s)" for each in soonest[:5]]
+    return ", ".join(named + [f"and {len(soonest) - 5} more"] * (len(soonest) > 5))
+
+
+def _device_detail(root: RootState) -> str:
+    if root.device:
+        return "root has a device, but no authenticator app: a passkey shows no codes, a hardware token does"
+    if root.password or root.access_key:
+        return "root has no MFA device at all"
+    return "root has neither password, key nor device: they must be restored first (Organizations, root access)"
 
 
 def _watched_since(control: Control, e: Evidence) -> tuple[datetime, str]:
@@ -107,7 +129,12 @@ def _watched_since(control: Control, e: Evidence) -> tuple[datetime, str]:
     return e.last.first_seen, "the first look at this bucket"
 
 
-def window(at: datetime) -> str:
+def window(at: datetime, length: timedelta) -> str:
     """The start of the window that this time falls into, as it stands in a finding's id."""
-    start = at.timestamp() // WINDOW.total_seconds() * WINDOW.total_seconds()
+    start = at.timestamp() // length.total_seconds() * length.total_seconds()
     return datetime.fromtimestamp(start, tz=at.tzinfo).strftime("%Y-%m-%dT%H:%MZ")
+
+
+def window_end(start: str, length: timedelta) -> datetime:
+    """When a window, as `window` writes it, is over."""
+    return datetime.fromisoformat(start) + length

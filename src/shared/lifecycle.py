@@ -1,20 +1,29 @@
 """Stored findings and a judgement -> what changes. One step for events and sweeps alike."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from shared.controls import BY_ID, PROTECTION, PROTECTION_TAG_REMOVED
+from shared.controls import BY_ID, PROTECTION
+from shared.deeds import VERSION_DELETE_DENIED, VERSION_DELETED
 from shared.evidence import Evidence
-from shared.facts import BucketState, Gone, Last, ObjectVersion, Verdict
-from shared.finding import Change, Finding, Status, Transition
-from shared.judgement import Judgement, judge
+from shared.facts import BucketState, Gone, Last, ObjectVersion, TriggerKind, Verdict
+from shared.finding import Change, Finding, Severity, Status, Transition
+from shared.judgement import Judgement, judge, window_end
+from shared.states import PROTECTION_TAG_REMOVED, accepted_expiries
 
 OBJECTS_KEPT = 10
 """How many of the versions named are kept with a finding; the count goes on."""
-
+REMIND_AFTER = {
+    Severity.CRITICAL: timedelta(hours=4),
+    Severity.HIGH: timedelta(days=1),
+    Severity.MEDIUM: timedelta(days=7),
+}
+"""How long after it was last told an open finding is told of again; low ones never."""
 
 _EXPIRED = {PROTECTION_TAG_REMOVED.id: Change.EXPIRED}
 """Of the findings of a bucket that is let go, the one that tells of it; the others end with it."""
+_GROWING = {VERSION_DELETE_DENIED.id, VERSION_DELETED.id}
+"""Deeds that are told again the moment they cross the threshold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +38,15 @@ class Plan:
 def plan(e: Evidence) -> Plan:
     """What this evidence changes. `changes` is False when there is nothing to write."""
     judgement = judge(e)
-    transitions = step(e.memory.findings, judgement, now=e.now)
+    transitions = _step(judgement, e)
     last = None if judgement.let_go else _remembered(e)
     return Plan(transitions=transitions, last=last, changes=bool(transitions) or last != e.last)
+
+
+def acknowledge(finding: Finding, *, by: str, why: str, now: datetime) -> Transition:
+    """A person has seen it: a state is not reminded of any more, a deed is closed."""
+    status = replace(finding, status=Status.ACKNOWLEDGED, acknowledged_by=by, why=why, changed_at=now, told_at=now)
+    return Transition(finding=status, change=Change.ACKNOWLEDGED)
 
 
 def _remembered(e: Evidence) -> Last | None:
@@ -41,40 +56,47 @@ def _remembered(e: Evidence) -> Last | None:
     if e.verdict is None or e.verdict is Verdict.UNVERIFIABLE:
         return e.last
     exemption = e.reading.exemption if isinstance(e.reading, BucketState) else None
-    if e.last and e.last.verdict is e.verdict and e.last.exemption == exemption:
-        return e.last
-    same = e.last is not None and e.last.verdict is e.verdict
+    expiries = accepted_expiries(e)
+    if e.last and e.last.verdict is e.verdict:
+        is_same = (e.last.exemption, e.last.expiries) == (exemption, expiries)
+        return e.last if is_same else replace(e.last, exemption=exemption, expiries=expiries, read_at=e.now)
     return Last(
         verdict=e.verdict,
-        since=e.last.since if e.last and same else e.now,
+        since=e.now,
         read_at=e.now,
         first_seen=e.last.first_seen if e.last else e.now,
         exemption=exemption,
+        expiries=expiries,
     )
 
 
-def step(stored: tuple[Finding, ...], judgement: Judgement, *, now: datetime) -> tuple[Transition, ...]:
+def _step(judgement: Judgement, e: Evidence) -> tuple[Transition, ...]:
     """What the judgement changes.
 
     A control that both holds and clears (turned off and on again before we looked) opens now; the next look, at which
     it no longer holds, resolves it.
     """
+    stored = e.memory.findings
     if judgement.gone:
-        ended = [_close(f, Change.BUCKET_DELETED, now) for f in stored if f.is_open and BY_ID[f.control].clears]
-        by_id = {finding.id: finding for finding in stored}
-        told = [change for seen in judgement.holding if (change := _seen(by_id.get(seen.id), seen, now))]
+        ended = [_close(f, Change.BUCKET_DELETED, e.now) for f in stored if f.is_open and not f.is_deed]
+        told = _held(judgement.holding, e)
         again = {change.finding.id for change in told}
-        return (*told, *(transition for transition in ended if transition.finding.id not in again))
+        ended = [transition for transition in ended if transition.finding.id not in again]
+        return (*told, *ended, *_told_again([f for f in stored if f.is_deed], again, e))
     if judgement.let_go:
-        states = [finding for finding in stored if finding.is_open and BY_ID[finding.control].clears]
-        return tuple(_close(f, _EXPIRED.get(f.control, Change.SUPERSEDED), now) for f in states)
-    by_id = {finding.id: finding for finding in stored}
+        states = [finding for finding in stored if finding.is_open and not finding.is_deed]
+        return tuple(_close(f, _EXPIRED.get(f.control, Change.SUPERSEDED), e.now) for f in states)
     staying = [f for f in stored if f.is_open and not _ends(f, judgement)]
     holding = _strongest_only(judgement.holding, staying)
-    changes = [change for seen in holding if (change := _seen(by_id.get(seen.id), seen, now))]
+    changes = _held(tuple(holding), e)
     ruling = next((control for control in PROTECTION if any(f.control == control for f in (*holding, *staying))), None)
-    changes += [_end(f, ruling, now) for f in stored if f.is_open and _leaves(f, judgement, ruling)]
-    return tuple(changes)
+    changes += [_end(f, ruling, e.now) for f in stored if f.is_open and _leaves(f, judgement, ruling)]
+    return (*changes, *_told_again(staying, {change.finding.id for change in changes}, e))
+
+
+def _held(holding: tuple[Finding, ...], e: Evidence) -> list[Transition]:
+    by_id = {finding.id: finding for finding in e.memory.findings}
+    return [change for seen in holding if (change := _seen(by_id.get(seen.id), seen, e))]
 
 
 def _ends(finding: Finding, judgement: Judgement) -> bool:
@@ -103,29 +125,80 @@ def _close(finding: Finding, change: Change, now: datetime) -> Transition:
     return Transition(finding=replace(finding, status=Status(change.value), changed_at=now), change=change)
 
 
-def _seen(stored: Finding | None, seen: Finding, now: datetime) -> Transition | None:
+def _told(finding: Finding, change: Change, e: Evidence) -> Transition:
+    """The finding, told of now."""
+    told = replace(finding, changed_at=e.now, told_at=e.now, told_count=finding.count)
+    return Transition(finding=told, change=change)
+
+
+def _seen(stored: Finding | None, seen: Finding, e: Evidence) -> Transition | None:
     if stored is None:
-        return Transition(finding=replace(seen, changed_at=now), change=Change.OPENED)
-    if not stored.is_open:
-        return Transition(finding=replace(seen, changed_at=now), change=Change.REOPENED)
+        return _opened(seen, Change.OPENED, e)
+    # What was acknowledged was this and no more: another rule, another refusal is news.
+    is_other = stored.status is Status.ACKNOWLEDGED and seen.detail != stored.detail
+    if stored.is_deed and not stored.is_proof:
+        return _more(stored, seen, e)
+    if not stored.is_open or is_other:
+        return _opened(seen, Change.REOPENED, e)
     enriched = _enrich(stored, seen)
-    return None if enriched == stored else Transition(finding=replace(enriched, changed_at=now), change=Change.ENRICHED)
+    if enriched == stored:
+        return None
+    return Transition(finding=replace(enriched, changed_at=e.now), change=Change.ENRICHED)
+
+
+def _opened(seen: Finding, change: Change, e: Evidence) -> Transition:
+    """Told at once, or after the control's grace period (by the sweep), or never by itself."""
+    if seen.is_proof:
+        proof = replace(seen, status=Status.ACKNOWLEDGED, acknowledged_by="the guardrail", why="the runbook's proof")
+        return _told(proof, change, e)
+    if BY_ID[seen.control].grace(e.rules) == timedelta():
+        return _told(seen, change, e)
+    return Transition(finding=replace(seen, changed_at=e.now), change=change)
+
+
+def _more(stored: Finding, seen: Finding, e: Evidence) -> Transition:
+    """A deed counts on, and is told again when it crosses the threshold, or goes on after it was acknowledged."""
+    objects: tuple[ObjectVersion, ...] = (*stored.objects, *(o for o in seen.objects if o not in stored.objects))
+    more = replace(
+        stored,
+        count=stored.count + seen.count,
+        objects=objects[:OBJECTS_KEPT],
+        at=min(stored.at, seen.at),
+        last_at=max(stored.last_at, seen.last_at),
+    )
+    if not stored.is_open:
+        return _told(replace(more, status=Status.OPEN, acknowledged_by="", why=""), Change.REOPENED, e)
+    if stored.control in _GROWING and stored.count < e.rules.threshold <= more.count:
+        return _told(replace(more, severity=Severity.HIGH), Change.GREW, e)
+    return Transition(finding=replace(more, changed_at=e.now), change=Change.ENRICHED)
 
 
 def _enrich(stored: Finding, seen: Finding) -> Finding:
-    """A deed counts on; a state that the sweep found learns who did it when the event comes late."""
-    if BY_ID[stored.control].clears is None:
-        objects: tuple[ObjectVersion, ...] = (*stored.objects, *(o for o in seen.objects if o not in stored.objects))
-        return replace(
-            stored,
-            count=stored.count + seen.count,
-            objects=objects[:OBJECTS_KEPT],
-            at=min(stored.at, seen.at),
-            last_at=max(stored.last_at, seen.last_at),
-        )
+    """A state that the sweep found learns who did it when the event comes late."""
     if stored.principal is None and seen.principal is not None:
         return replace(
             stored, at=seen.at, principal=seen.principal, source_ip=seen.source_ip, user_agent=seen.user_agent,
             event_name=seen.event_name,
         )  # fmt: skip
     return stored
+
+
+def _told_again(staying: list[Finding], already: set[str], e: Evidence) -> list[Transition]:
+    """What the sweep says of findings that stay: graces that are over, reminders, the sum when a window is over."""
+    if e.trigger.kind is not TriggerKind.SWEEP:
+        return []
+    due = ((f, _due(f, e)) for f in staying if f.id not in already)
+    return [_told(finding, change, e) for finding, change in due if change]
+
+
+def _due(finding: Finding, e: Evidence) -> Change | None:
+    if finding.status is not Status.OPEN:
+        return None
+    if finding.is_deed:
+        is_over = e.now >= window_end(finding.window, e.rules.window)
+        return Change.SUMMED if is_over and finding.count > finding.told_count else None
+    if finding.told_at is None:
+        grace = BY_ID[finding.control].grace(e.rules)
+        return Change.OPENED if grace is not None and e.now - finding.at >= grace else None
+    interval = REMIND_AFTER.get(finding.severity)
+    return Change.REMINDED if interval and e.now - finding.told_at >= interval else None

@@ -98,14 +98,16 @@ def version_delete(event: Event) -> Trigger:
     if not version_id and not _text(detail, "errorCode"):
         raise BadEvent("DeleteObject without a versionId: it only adds a delete marker")
     version = ObjectVersion(key=_text(asked, "key")[:1024], version_id=version_id[:1024])
-    return _trigger(TriggerKind.VERSION_DELETE, detail, objects=(version,))
+    # S3 answers so when the version named was itself a delete marker: the object behind it is back.
+    was_marker = _text(_mapping(detail.get("responseElements")), "x-amz-delete-marker") == "true"
+    return _trigger(TriggerKind.VERSION_DELETE, detail, objects=(version,), restores=was_marker)
 
 
 def sweep(event: Event) -> str:
-    """Who asked for the sweep: `scheduled`, or what a person wrote. Raises BadEvent for any other event."""
+    """What is asked for: `owed`, or a whole sweep by whoever says so. Raises BadEvent for any other event."""
     asked_by = event.get("sweep") if isinstance(event, Mapping) else None
     if not isinstance(asked_by, str) or not asked_by:
-        raise BadEvent('the sweep expects {"sweep": "scheduled"} or {"sweep": "by hand"}')
+        raise BadEvent('the sweep expects {"sweep": "scheduled"}, {"sweep": "by hand"} or {"sweep": "owed"}')
     return asked_by[:64]
 
 
@@ -127,7 +129,8 @@ def _trigger(kind: TriggerKind, detail: Mapping[str, Any], **rest: Any) -> Trigg
     outcome = _outcome(code, message)
     return Trigger(
         kind=kind,
-        event_ids=(_required(detail, "eventID"),),
+        # Caller's and owner's account each get a copy: other eventID, same sharedEventID (CloudTrail record contents).
+        event_ids=(_text(detail, "sharedEventID")[:256] or _required(detail, "eventID"),),
         event_name=_text(detail, "eventName"),
         request_id=_text(detail, "requestID")[:256],
         at=_time(_text(detail, "eventTime")),
@@ -186,10 +189,14 @@ def _bucket_arns(detail: Mapping[str, Any]) -> "filter[str]":
 
 
 def _account(detail: Mapping[str, Any]) -> str:
+    """The bucket owner's: the copy that the caller's account gets names the owner among its resources."""
     account = _text(detail, "recipientAccountId") or _text(detail, "account")
     if not _ACCOUNT.fullmatch(account):
         raise BadEvent("neither recipientAccountId nor account is an account id")
-    return account
+    resources = detail.get("resources")
+    items = [_mapping(item) for item in (resources if isinstance(resources, list) else [])]
+    owners = (_text(item, "accountId") for item in items if _text(item, "type") == "AWS::S3::Bucket")
+    return next((owner for owner in owners if _ACCOUNT.fullmatch(owner)), account)
 
 
 def _region(detail: Mapping[str, Any]) -> str:

@@ -27,6 +27,10 @@ class Settings:
     script_sha256: str
     stack_name: str
     exemption_max_days: int
+    group_window_minutes: int
+    group_threshold: int
+    root_key_grace_minutes: int
+    history_days: int
     aws_region: str
 
     @property
@@ -48,7 +52,9 @@ def from_env(env: Mapping[str, str] = os.environ) -> Settings:
     watch = values.pop("watch_version_deletes")
     if watch not in {"yes", "no"}:
         raise BadSettings(f"WATCH_VERSION_DELETES is {watch!r}; it must be yes or no")
-    days = values.pop("exemption_max_days")
-    if not days.isdigit():
-        raise BadSettings(f"EXEMPTION_MAX_DAYS is {days!r}; it must be a number of days")
-    return Settings(watch_version_deletes=watch == "yes", exemption_max_days=int(days), **values)
+    numbers = {field.name: values.pop(field.name) for field in fields(Settings) if field.type is int}
+    for name, value in numbers.items():
+        if not value.isdigit() or not int(value):
+            raise BadSettings(f"{name.upper()} is {value!r}; it must be a whole number above 0")
+    counts = {name: int(value) for name, value in numbers.items()}
+    return Settings(watch_version_deletes=watch == "yes", **counts, **values)  # type: ignore[arg-type]

@@ -6,36 +6,49 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from shared import lifecycle
-from shared.aws.calling import WORKERS
+from shared.aws.calling import AWS_ERRORS, WORKERS
 from shared.aws.store import Conflict, Owed
 from shared.evidence import Evidence, Memory
 from shared.facts import BucketKey, BucketState, Gone, Reading, Tags, Trigger, TriggerKind, Unreadable
-from shared.guardrail import AWS_ERRORS, Guardrail, Report, Settled
+from shared.finding import Change
+from shared.guardrail import Guardrail, Report, Settled
 
 PATIENCE = timedelta(minutes=2)
 """What is owed for less than this may be on its way: the function that owes it may still be running."""
+OWED = "owed"
+"""What the schedule that only pays asks for."""
+
+
+def run(guard: Guardrail, asked: str) -> Report:
+    """Sweep, or only send what is owed."""
+    return _pay(guard, {}, Report()) if asked == OWED else sweep(guard)
 
 
 def sweep(guard: Guardrail) -> Report:
-    """Look at every bucket that is enrolled or was judged before; write what changed; pay what is owed.
+    """Look at root, and at every bucket that is enrolled or was judged before; write what changed; pay what is owed.
 
     A bucket that could not be looked at does not hold up the others; what went wrong is in the report's `errors`.
     """
     account, region = guard.settings.account_id, guard.settings.aws_region
-    enrolled = {BucketKey(account=account, region=region, name=name) for name in guard.enrolment().names()}
+    listed = guard.enrolment().buckets()
+    enrolled = {BucketKey(account=account, region=region, name=name): tags for name, tags in listed}
     memories = guard.store.recall_all(account, region, now=guard.clock())
-    known = {bucket for bucket, memory in memories.items() if _is_ours(memory)}
+    known = {bucket for bucket, memory in memories.items() if bucket.name and _is_ours(memory)}
     errors: list[Exception] = []
 
     def one(bucket: BucketKey) -> Settled:
+        memory = memories.get(bucket, Memory())
         try:
-            return _look_and_write(bucket, memories.get(bucket, Memory()), guard, listed=bucket in enrolled)
+            if not bucket.name:
+                return _look_at_root(bucket, memory, guard)
+            return _look_and_write(bucket, memory, guard, enrolled.get(bucket))
         except (*AWS_ERRORS, Conflict) as error:
-            error.add_note(f"while looking at bucket {bucket.name}")
+            error.add_note(f"while looking at {bucket.name or 'root'}")
             errors.append(error)
-            return Settled(memory=memories.get(bucket, Memory()))
+            return Settled(memory=memory)
 
-    buckets = sorted(enrolled | known, key=lambda bucket: bucket.name)
+    root = BucketKey(account=account, region=region, name="")
+    buckets = [root, *sorted(enrolled.keys() | known, key=lambda bucket: bucket.name)]
     with ThreadPoolExecutor(WORKERS) as pool:
         settled = dict(zip(buckets, pool.map(one, buckets), strict=True))
     transitions = tuple(transition for one_settled in settled.values() for transition in one_settled.transitions)
@@ -43,16 +56,22 @@ def sweep(guard: Guardrail) -> Report:
 
 
 def _is_ours(memory: Memory) -> bool:
-    """Judged before; of a deleted bucket only until its findings are closed."""
-    deleted = memory.last is not None and memory.last.gone
-    return any(f.is_open and not f.window for f in memory.findings) if deleted else memory.judged
+    """Judged before; of a deleted bucket only until its findings are closed and its deeds are summed up."""
+    if memory.last is None or not memory.last.gone:
+        return memory.judged
+    return any(f.is_open and (not f.is_deed or f.count > f.told_count) for f in memory.findings)
 
 
-def _look_and_write(bucket: BucketKey, memory: Memory, guard: Guardrail, *, listed: bool) -> Settled:
+def _look_at_root(account: BucketKey, memory: Memory, guard: Guardrail) -> Settled:
+    trigger = Trigger(kind=TriggerKind.SWEEP, at=guard.clock(), bucket=account)
+    return guard.write(guard.weigh(trigger, memory, guard.root().read(account.account)))
+
+
+def _look_and_write(bucket: BucketKey, memory: Memory, guard: Guardrail, listed: Tags | None) -> Settled:
     trigger = Trigger(kind=TriggerKind.SWEEP, at=guard.clock(), bucket=bucket)
-    assumed = Tags(tagged=listed, exemption=memory.last.exemption if memory.last else None)
-    evidence = guard.weigh(trigger, memory, guard.buckets.versioning(bucket, assumed))
-    if not listed or lifecycle.plan(evidence).changes:
+    assumed = listed or Tags(tagged=False)
+    evidence = guard.weigh(trigger, memory, guard.buckets.versioning(bucket, assumed, with_lifecycle=True))
+    if listed is None or lifecycle.plan(evidence).changes:
         # The Tagging API is late and lists ghosts: before anything changes, the tags are read live.
         evidence = _with_live_tags(evidence, guard)
     return guard.write(evidence)
@@ -67,7 +86,7 @@ def _with_live_tags(evidence: Evidence, guard: Guardrail) -> Evidence:
         reading = tags
     elif isinstance(tags, Unreadable):
         # Listed as enrolled, and refused: unverifiable, never "not enrolled". Not listed: only what we knew counts.
-        reading = replace(tags, tagged=evidence.reading.tagged)
+        reading = replace(tags, tagged=isinstance(reading, BucketState | Unreadable) and reading.tagged)
     elif isinstance(reading, BucketState):
         reading = replace(reading, tagged=tags.tagged, exemption=tags.exemption)
     elif isinstance(reading, Unreadable):
@@ -77,16 +96,19 @@ def _with_live_tags(evidence: Evidence, guard: Guardrail) -> Evidence:
 
 def _pay(guard: Guardrail, settled: Mapping[BucketKey, Settled], report: Report) -> Report:
     """Send what this sweep owes and what others left unpaid, if anybody listens."""
+    owed = guard.store.owed()
+    if not owed and not settled:
+        return report  # nothing is owed: who listens is the whole sweep's question
     listens = guard.topic.has_listener()
     is_news = guard.note_listener(confirmed=listens)
-    owed = guard.store.owed()
     if not listens:
         return replace(report, still_owed=len(owed))
     own = {one.sk for result in settled.values() for one in result.owed}
     now = guard.clock()
     due = [one for one in owed if one.sk in own or is_news or _is_left(one, now)]
-    return guard.tell(due, {bucket: result.memory for bucket, result in settled.items()}, report)
+    return guard.tell(due, {bucket: result.looked for bucket, result in settled.items()}, report, gathers=True)
 
 
 def _is_left(owed: Owed, now: datetime) -> bool:
-    return now - owed.since > PATIENCE
+    """The command that acknowledges never sends: what it owes is due at once."""
+    return owed.change is Change.ACKNOWLEDGED or now - owed.since > PATIENCE

@@ -19,6 +19,10 @@ SETTINGS = dict.fromkeys(ENV_NAMES, "x") | {
     "AWS_REGION": "us-east-1",
     "WATCH_VERSION_DELETES": "yes",
     "EXEMPTION_MAX_DAYS": "90",
+    "GROUP_WINDOW_MINUTES": "60",
+    "GROUP_THRESHOLD": "10",
+    "ROOT_KEY_GRACE_MINUTES": "60",
+    "HISTORY_DAYS": "400",
     "ACCOUNT_ID": "111122223333",
     "PARTITION": "aws",
 }

@@ -4,8 +4,10 @@ moto drops MFADelete, so GetBucketVersioning's answer is completed here from `St
 client, no private names); everything else is moto's own.
 """
 
+import copy
 import json
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,8 +18,10 @@ import pytest
 from aws_lambda_powertools.metrics.provider import cold_start
 from botocore.exceptions import ClientError
 from moto import mock_aws
+from moto.dynamodb.models.table import Table
 
-from shared import deletes, guardrail, sweep
+from shared import deletes, guardrail, sweep, telling
+from shared.aws.buckets import RootUser
 from shared.guardrail import Guardrail
 from shared.settings import from_env
 
@@ -38,12 +42,21 @@ class Stage:
     denied: set[tuple[str, str]] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)
     listens: bool = True  # moto always says that no subscription is confirmed
+    root: dict[str, int] = field(
+        default_factory=lambda: {"AccountAccessKeysPresent": 0, "AccountMFAEnabled": 1, "AccountPasswordPresent": 1}
+    )
+    root_device: str = f"arn:aws:iam::{ACCOUNT}:root"
 
     def __post_init__(self) -> None:
         self.s3 = boto3.client("s3")
         self.sqs = boto3.client("sqs")
         self.guard = Guardrail(from_env(self.env), lambda: self.now)
         self.watch(self.guard)
+        iam = boto3.client("iam")  # moto knows nothing of root
+        iam.meta.events.register("before-parameter-build.*.*", self._before)
+        iam.meta.events.register("after-call.iam.GetAccountSummary", self._sum_up)
+        iam.meta.events.register("after-call.iam.ListVirtualMFADevices", self._list_devices)
+        self.guard.root = lambda: RootUser(iam)  # type: ignore[method-assign]
 
     def watch(self, guard: Guardrail) -> None:
         """Count the guardrail's calls, let tests refuse them, and complete GetBucketVersioning."""
@@ -62,6 +75,12 @@ class Stage:
     def _complete(self, parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
         if context["bucket"] in self.mfa_delete:
             parsed["MFADelete"] = self.mfa_delete[context["bucket"]]
+
+    def _sum_up(self, parsed: dict[str, Any], **_: Any) -> None:
+        parsed["SummaryMap"] = self.root
+
+    def _list_devices(self, parsed: dict[str, Any], **_: Any) -> None:
+        parsed["VirtualMFADevices"] = [{"SerialNumber": "d", "User": {"Arn": self.root_device}}]
 
     def _confirm(self, parsed: dict[str, Any], **_: Any) -> None:
         parsed["Attributes"]["SubscriptionsConfirmed"] = "1" if self.listens else "0"
@@ -136,8 +155,19 @@ def _env() -> dict[str, str]:
         "SCRIPT_SHA256": "0" * 64,
         "STACK_NAME": "guardrail",
         "EXEMPTION_MAX_DAYS": "90",
+        "GROUP_WINDOW_MINUTES": "60",
+        "GROUP_THRESHOLD": "10",
+        "ROOT_KEY_GRACE_MINUTES": "60",
+        "HISTORY_DAYS": "400",
         "AWS_REGION": "us-east-1",
     }
+
+
+def _copied(table: Table, _memo: Any) -> Table:
+    """moto copies the table for every item of a transaction; ours only put whole items, so a shallow copy will do."""
+    twin = copy.copy(table)
+    twin.items = defaultdict(dict, {key: dict(rows) for key, rows in table.items.items()})
+    return twin
 
 
 @pytest.fixture
@@ -157,7 +187,8 @@ def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[Stage]:
         made.calls.clear()
         monkeypatch.setattr(guardrail, "shared_guardrail", lambda: made.guard)
         monkeypatch.setattr(sweep, "WORKERS", 1)  # a transaction of moto copies the whole table, by no thread in mind
-        monkeypatch.setattr(guardrail, "PACE_S", 0.0)
+        monkeypatch.setattr(telling, "EVERY", timedelta())
         monkeypatch.setattr(deletes, "WORKERS", 1)
+        monkeypatch.setattr(Table, "__deepcopy__", _copied, raising=False)
         cold_start.reset_cold_start_flag()  # type: ignore[no-untyped-call]
         yield made

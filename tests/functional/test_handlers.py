@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from handlers import bucket_change, sweep, version_delete
-from shared.facts import BucketKey
+from shared.facts import BucketKey, Tags
 from tests.functional.conftest import ACCOUNT, TAG, Stage
 from tests.functional.events import batch, event
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import TagTypeDef
 
 TICK = {"sweep": "scheduled"}
+ROOT = ["Query", "GetAccountSummary", "ListVirtualMFADevices"]
+NOTHING_OWED = ["Query", "GetTopicAttributes", "GetItem"]
 
 
 def protected(stage: Stage, name: str = "vault") -> str:
@@ -91,14 +93,20 @@ def test_an_event_on_an_enrolled_bucket_asks_as_little_as_it_can(stage: Stage) -
     stage.calls.clear()
     stage.invoke(bucket_change.handler, payload)
     s3_and_table = ["Query", "GetBucketTagging", "GetBucketVersioning", "TransactWriteItems"]
-    assert stage.calls == [*s3_and_table, "GetBucketLifecycleConfiguration", "Publish", "DeleteItem"]
+    to_send = ["GetItem", "UpdateItem", "GetBucketLifecycleConfiguration", "Publish", "DeleteItem"]
+    assert stage.calls == [*s3_and_table, *to_send]
+    protected(stage, "second")
+    payload = disabled(stage, "second", event_id="second")
+    stage.calls.clear()
+    stage.invoke(bucket_change.handler, payload)
+    assert stage.calls == [*s3_and_table, *to_send[1:]]  # what is known of the topic is believed for a while
 
 
 def test_a_sweep_that_finds_no_change_writes_nothing_about_buckets(stage: Stage) -> None:
     protected(stage)
     stage.calls.clear()
     stage.invoke(sweep.handler, TICK)
-    assert stage.calls == ["Query", "GetBucketVersioning", "GetTopicAttributes", "GetItem", "Query"]
+    assert stage.calls == [*ROOT, "GetBucketVersioning", *NOTHING_OWED]
 
 
 def test_a_refused_read_is_unverifiable_and_never_missing(stage: Stage) -> None:
@@ -130,8 +138,8 @@ def test_the_sweep_reads_tags_live_before_it_believes_the_tagging_api(
     stage.bucket("ghost", tagged=False)
 
     class Ghosts:
-        def names(self) -> list[str]:
-            return ["ghost", "long-gone"]
+        def buckets(self) -> list[tuple[str, Tags]]:
+            return [("ghost", Tags(tagged=True)), ("long-gone", Tags(tagged=True))]
 
     monkeypatch.setattr(stage.guard, "enrolment", Ghosts)
     stage.invoke(sweep.handler, TICK)
@@ -142,7 +150,7 @@ def test_a_bucket_missing_from_the_tagging_api_is_still_judged(stage: Stage, mon
     protected(stage)
 
     class Late:
-        def names(self) -> list[str]:
+        def buckets(self) -> list[tuple[str, Tags]]:
             return []
 
     monkeypatch.setattr(stage.guard, "enrolment", Late)
@@ -191,7 +199,7 @@ def test_an_exempt_bucket_is_not_written_at_each_sweep(stage: Stage) -> None:
     stage.invoke(sweep.handler, TICK)
     stage.calls.clear()
     stage.invoke(sweep.handler, TICK)
-    assert stage.calls == ["Query", "GetBucketVersioning", "GetTopicAttributes", "GetItem", "Query"]
+    assert stage.calls == [*ROOT, "GetBucketVersioning", "GetBucketLifecycleConfiguration", *NOTHING_OWED]
 
 
 def test_a_removed_tag_is_told_and_the_bucket_stays_judged_for_thirty_days(stage: Stage) -> None:
@@ -202,7 +210,10 @@ def test_a_removed_tag_is_told_and_the_bucket_stays_judged_for_thirty_days(stage
     stage.later(days=29)
     stage.invoke(version_delete.handler, batch(event("delete-object.version-deleted-by-user", "vault", at=stage.now)))
     stage.invoke(sweep.handler, TICK)
-    assert stage.subjects() == ["[high] Version deleted for good: vault (prod, us-east-1)"]
+    assert stage.subjects() == [
+        "[high] Version deleted for good: vault (prod, us-east-1)",
+        "[high] News of 1 finding (prod, us-east-1)",  # the reminder of the missing tag
+    ]
     stage.later(days=2)
     stage.invoke(sweep.handler, TICK)
     assert stage.subjects() == ["[expired] No longer watched: vault (prod, us-east-1)"]
@@ -349,10 +360,10 @@ def test_a_group_that_cannot_be_settled_is_delivered_again_and_the_others_are_no
     protected(stage, "broken")
     real = stage.guard.buckets.read
 
-    def read(bucket: BucketKey, *, judged_before: bool) -> Any:
+    def read(bucket: BucketKey, **how: Any) -> Any:
         if bucket.name == "broken":
             refuse()
-        return real(bucket, judged_before=judged_before)
+        return real(bucket, **how)
 
     monkeypatch.setattr(stage.guard.buckets, "read", read)
     both = batch(
@@ -423,8 +434,8 @@ def test_two_functions_at_once_settle_one_after_the_other(stage: Stage, monkeypa
     real = stage.guard.buckets.read
     raced: list[bool] = []
 
-    def read(bucket: BucketKey, *, judged_before: bool) -> Any:
-        reading = real(bucket, judged_before=judged_before)
+    def read(bucket: BucketKey, **how: Any) -> Any:
+        reading = real(bucket, **how)
         if not raced:
             raced.append(True)
             stage.invoke(sweep.handler, TICK)  # the sweep settles between our reading and our writing
@@ -444,10 +455,10 @@ def test_one_unreachable_bucket_does_not_stop_the_sweep_and_is_loud(
     stage.bucket("second")
     real = stage.guard.buckets.versioning
 
-    def versioning(bucket: BucketKey, tags: Any) -> Any:
+    def versioning(bucket: BucketKey, tags: Any, **how: Any) -> Any:
         if bucket.name == "first":
             refuse()
-        return real(bucket, tags)
+        return real(bucket, tags, **how)
 
     monkeypatch.setattr(stage.guard.buckets, "versioning", versioning)
     with pytest.raises(ExceptionGroup, match="1 things could not be done"):

@@ -14,6 +14,7 @@ ASKED = {
     *("AlertEmail", "AlertUrl", "ProtectTagKey", "ProtectTagValue", "SweepRate", "Trail", "TrailBuckets"),
     *("WatchVersionDeletes", "AccountName", "RootContact", "SecurityContact", "PermissionsBoundary"),
     *("LogRetentionDays", "DeleteBatchingWindow", "ExemptionMaxDays"),
+    *("HistoryDays", "RootKeyGraceMinutes", "GroupWindowMinutes", "GroupThreshold"),
 }
 
 ACCEPTED = [

@@ -273,6 +273,9 @@ def test_the_sweep_is_started_with_an_input_that_says_so(everything: Template) -
 
 def test_the_sweep_runs_at_the_rate_that_was_asked_for(deployed: Callable[..., Template], template: Template) -> None:
     assert deployed()["SweepSchedule"]["Properties"]["ScheduleExpression"] == "rate(1 hour)"
+    owed = deployed()["OwedSchedule"]["Properties"]
+    assert owed["ScheduleExpression"] == "rate(5 minutes)"
+    assert json.loads(owed["Target"]["Input"]) == {"sweep": "owed"}
     rates = ["rate(15 minutes)", "rate(1 hour)", "rate(6 hours)", "rate(24 hours)"]
     assert template["Parameters"]["SweepRate"]["AllowedValues"] == rates
     for rate in rates:

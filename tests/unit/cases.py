@@ -2,20 +2,25 @@
 
 import json
 import tomllib
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from shared import parse, verdict
 from shared.evidence import Evidence, Memory
 from shared.facts import (
+    BucketKey,
     BucketState,
     Exemption,
+    Expiry,
     Gone,
     Last,
+    Lifecycle,
     MfaDelete,
     Reading,
+    RootState,
     Trigger,
+    TriggerKind,
     Unreadable,
     Verdict,
     Versioning,
@@ -38,9 +43,14 @@ def rows() -> list[dict[str, Any]]:
     return cases
 
 
-def trigger_of(name: str) -> Trigger:
-    """Parse as the function that gets this event does."""
+def trigger_of(name: str, *, of_root: bool = False) -> Trigger:
+    """Parse as the function that gets this event does; the sweep's tick is at a fixed time."""
     event = load(name)
+    if name == "schedule.tick.json":
+        bucket = BucketKey(
+            account="111122223333", region="us-east-1", name="" if of_root else "example-protected-bucket"
+        )
+        return Trigger(kind=TriggerKind.SWEEP, at=datetime(2026, 9, 25, 9, 0, tzinfo=UTC), bucket=bucket)
     is_delete = name.startswith(("delete-object", "object-deleted"))
     return parse.version_delete(event) if is_delete else parse.bucket_change(event)
 
@@ -58,7 +68,24 @@ def reading_of(bucket: Any) -> Reading:
         versioning=Versioning(bucket["versioning"]),
         mfa_delete=MfaDelete(bucket["mfa_delete"]),
         exemption=exemption_of(bucket),
+        lifecycle=lifecycle_of(bucket),
     )
+
+
+def lifecycle_of(bucket: dict[str, Any]) -> Lifecycle | Unreadable | None:
+    """`rules` (ids), `expires` (rule -> days), or `rules_refused`; none of them: nobody looked."""
+    if bucket.get("rules_refused"):
+        action, code = "s3:GetLifecycleConfiguration", "AccessDenied"
+        return Unreadable(tagged=True, action=action, error_code=code, error_message="Access Denied")
+    if "rules" not in bucket and "expires" not in bucket:
+        return None
+    expires = bucket.get("expires", {})
+    return Lifecycle(rules=(*bucket.get("rules", []), *expires), expiries=expiries_of(expires))
+
+
+def expiries_of(table: dict[str, int]) -> tuple[Expiry, ...]:
+    """Rule -> days."""
+    return tuple(Expiry(rule=rule, days=days) for rule, days in table.items())
 
 
 def last_of(row: dict[str, Any]) -> Last | None:
@@ -67,7 +94,15 @@ def last_of(row: dict[str, Any]) -> Last | None:
         return None
     since = datetime.fromisoformat(row["last"]["since"])
     verdict_then = Verdict(row["last"]["verdict"])
-    return Last(verdict=verdict_then, since=since, read_at=since, first_seen=since, exemption=exemption_of(row["last"]))
+    return Last(
+        verdict=verdict_then,
+        since=since,
+        read_at=since,
+        first_seen=since,
+        exemption=exemption_of(row["last"]),
+        gone=row["last"].get("gone", False),
+        expiries=expiries_of(row["last"]["expires"]) if "expires" in row["last"] else None,
+    )
 
 
 def exemption_of(table: dict[str, Any]) -> Exemption | None:
@@ -87,15 +122,16 @@ def finding_of(control: str, trigger: Trigger) -> Finding:
         detected_at=at,
         watched_since=at,
         known_since="the first look at this bucket",
+        told_at=at,
     )
 
 
 def evidence_of(row: dict[str, Any]) -> Evidence:
     """A whole row."""
-    trigger = trigger_of(row["event"])
+    trigger = trigger_of(row["event"], of_root="root" in row)
     findings = tuple(finding_of(control, trigger) for control in row.get("unresolved", []))
     memory = Memory(rev=1 if "last" in row else 0, last=last_of(row), findings=findings)
-    reading = reading_of(row.get("bucket", PROTECTED))
+    reading = RootState(**row["root"]) if "root" in row else reading_of(row.get("bucket", PROTECTED))
     now = trigger.at + timedelta(seconds=row.get("looked_s", 10))
     return Evidence(
         now=now,

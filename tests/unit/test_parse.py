@@ -49,7 +49,7 @@ def test_each_sample_parses_or_is_rejected_with_a_stated_reason(path: Path) -> N
     if ours:
         assert isinstance(result, Trigger)
         assert result.bucket.name == record["requestParameters"]["bucketName"]
-        assert result.event_ids == (record["eventID"],)
+        assert result.event_ids == (record.get("sharedEventID", record["eventID"]),)
     elif record["eventSource"] != "s3.amazonaws.com":
         assert result == "the event is not an S3 API call via CloudTrail"
     elif record["eventName"] == "DeleteObject":

@@ -3,7 +3,7 @@
 import json
 import os
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import judgement, quoting, render, runbook
+from shared import judgement, lifecycle, quoting, render, runbook
 from shared.facts import BucketKey, ObjectVersion, Principal
-from shared.finding import Change, Finding
-from shared.render import Told
+from shared.finding import Change, Finding, Told
 from shared.settings import Settings
 from tests.unit.cases import evidence_of, rows
 
@@ -37,6 +36,10 @@ TOLD = Settings(
     script_sha256="0" * 64,
     stack_name="guardrail",
     exemption_max_days=90,
+    group_window_minutes=60,
+    group_threshold=10,
+    root_key_grace_minutes=60,
+    history_days=400,
     aws_region="us-east-1",
 )
 
@@ -93,13 +96,41 @@ CASES = {
         finding=finding_in("an exception is removed from a protected bucket"), change=Change.OPENED
     ),
     "exception-invalid": Told(finding=finding_in("an exception whose end is no date is none"), change=Change.OPENED),
+    "proof": Told(
+        finding=finding_in("the runbook's proof, minutes after the bucket was turned on"), change=Change.OPENED
+    ),
+    "lifecycle-expires-versions": Told(
+        finding=finding_in("somebody puts a rule that deletes old versions after a day"), change=Change.OPENED
+    ),
+    "state-unverifiable.lifecycle": Told(
+        finding=finding_in("the lifecycle configuration may not be read: said, the rest is judged"),
+        change=Change.OPENED,
+    ),
+    "root-access-key-present": Told(
+        finding=finding_in("root has an access key: told after the grace period"), change=Change.OPENED
+    ),
+    "root-mfa-absent": Told(
+        finding=finding_in("root has a passkey, or a hardware token, which is in no list"), change=Change.OPENED
+    ),
+    "version-deleted.grew": Told(
+        finding=replace(finding_in("root deletes a version with a code"), count=1001), change=Change.GREW
+    ),
+    "acknowledged": Told(
+        finding=lifecycle.acknowledge(
+            finding_in("root turns MFA delete off"),
+            by="arn:aws:sts::111122223333:assumed-role/operator/ada",
+            why="planned, `CHG-42`",
+            now=datetime(2026, 9, 25, 10, tzinfo=UTC),
+        ).finding,
+        change=Change.ACKNOWLEDGED,
+    ),
 }
 
 
 def as_sent(told: Told, settings: Settings = TOLD) -> str:
     """Subject and text, without the runbook, which RUNBOOK.md and its own test cover."""
     alert = render.alert(told, settings)
-    page = render.runbook_page(told, settings) if render.is_bad_news(told) else ""
+    page = render.runbook_page(told, settings) if told.is_bad_news else ""
     return f"Subject: {alert.subject}\n\n{alert.text.replace(page, '[runbook]') if page else alert.text}\n"
 
 

@@ -8,6 +8,10 @@ GOOD = dict.fromkeys(settings.ENV_NAMES, "x") | {
     "AWS_REGION": "us-east-1",
     "WATCH_VERSION_DELETES": "yes",
     "EXEMPTION_MAX_DAYS": "90",
+    "GROUP_WINDOW_MINUTES": "60",
+    "GROUP_THRESHOLD": "10",
+    "ROOT_KEY_GRACE_MINUTES": "60",
+    "HISTORY_DAYS": "400",
 }
 
 
@@ -26,9 +30,11 @@ def test_contacts_and_the_account_name_may_be_empty() -> None:
     assert told.account_label == "1"
 
 
-def test_the_longest_exception_is_a_number_of_days() -> None:
-    with pytest.raises(settings.BadSettings, match="must be a number of days"):
-        settings.from_env(GOOD | {"EXEMPTION_MAX_DAYS": "soon"})
+@pytest.mark.parametrize("name", ["EXEMPTION_MAX_DAYS", "GROUP_WINDOW_MINUTES", "GROUP_THRESHOLD", "HISTORY_DAYS"])
+@pytest.mark.parametrize("value", ["soon", "0", "-1", "1.5"])
+def test_a_number_is_whole_and_above_zero(name: str, value: str) -> None:
+    with pytest.raises(settings.BadSettings, match=f"{name} is .* whole number above 0"):
+        settings.from_env(GOOD | {name: value})
 
 
 def test_a_switch_is_yes_or_no() -> None:

@@ -1,6 +1,7 @@
-"""Read buckets live. A refused read is a value, Unreadable; a missing bucket is Gone; anything else is raised."""
+"""Read buckets and root live. A refused read is a value, Unreadable; a missing bucket is Gone; all else is raised."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import boto3
@@ -8,10 +9,24 @@ from botocore.exceptions import ClientError
 
 from shared.aws.calling import CONFIG, code, message
 from shared.exemption import REASON_TAG, UNTIL_TAG
-from shared.facts import BucketKey, BucketState, Exemption, Gone, MfaDelete, Reading, Tags, Unreadable, Versioning
+from shared.expiry import lifecycle_of
+from shared.facts import (
+    BucketKey,
+    BucketState,
+    Exemption,
+    Gone,
+    Lifecycle,
+    MfaDelete,
+    Reading,
+    RootState,
+    Tags,
+    Unreadable,
+    Versioning,
+)
 from shared.quoting import redact
 
 if TYPE_CHECKING:
+    from mypy_boto3_iam import IAMClient
     from mypy_boto3_s3 import S3Client
 
 _REFUSED = {"AccessDenied", "AllAccessDisabled", "AccountProblem", "403"}
@@ -24,40 +39,49 @@ class Buckets:
         self._tag = (tag_key, tag_value)
         self._s3 = client or boto3.client("s3", config=CONFIG)
 
-    def read(self, bucket: BucketKey, *, judged_before: bool) -> Reading:
-        """Tags first; versioning only if the bucket is enrolled or was judged before. At most two requests."""
+    def read(self, bucket: BucketKey, *, judged_before: bool, with_lifecycle: bool = False) -> Reading:
+        """Tags first; versioning only if the bucket is enrolled or was judged before. At most two requests.
+
+        with_lifecycle: a third one for the lifecycle configuration, where there can be one.
+        """
         tags = self.tags(bucket)
         if isinstance(tags, Unreadable | Gone):
             return tags
         if not (tags.tagged or judged_before):
-            return BucketState(tagged=False, versioning=Versioning.NEVER_SET, mfa_delete=MfaDelete.NEVER_SET)
-        return self.versioning(bucket, tags)
+            never = {"versioning": Versioning.NEVER_SET, "mfa_delete": MfaDelete.NEVER_SET}
+            return BucketState(tagged=False, near=tags.near, **never)  # type: ignore[arg-type]
+        return self.versioning(bucket, tags, with_lifecycle=with_lifecycle)
 
-    def versioning(self, bucket: BucketKey, tags: Tags) -> Reading:
-        """Read versioning and MFA delete; `tags` is what is known of the bucket's tags. One request."""
+    def versioning(self, bucket: BucketKey, tags: Tags, *, with_lifecycle: bool = False) -> Reading:
+        """Read versioning and MFA delete; `tags` is what is known of the bucket's tags. One request, or two."""
         try:
             answer = self._s3.get_bucket_versioning(Bucket=bucket.name, ExpectedBucketOwner=bucket.account)
         except ClientError as error:
             return _refused_or_gone(error, "s3:GetBucketVersioning", tagged=tags.tagged)
         # Both members are absent until somebody sets them (S3 API reference, GetBucketVersioning).
-        return BucketState(
+        state = BucketState(
             tagged=tags.tagged,
             exemption=tags.exemption,
+            near=tags.near,
             versioning=Versioning(answer.get("Status", Versioning.NEVER_SET)),
             mfa_delete=MfaDelete(answer.get("MFADelete", MfaDelete.NEVER_SET)),
         )
+        # With MFA delete on, S3 accepts no lifecycle configuration.
+        if with_lifecycle and state.mfa_delete is not MfaDelete.ENABLED:
+            return replace(state, lifecycle=self.lifecycle(bucket, state.versioning))
+        return state
 
-    def lifecycle_rules(self, bucket: BucketKey) -> tuple[str, ...] | Unreadable:
-        """The ids of the lifecycle rules, disabled ones too: any of them makes S3 refuse to turn MFA delete on."""
+    def lifecycle(self, bucket: BucketKey, versioning: Versioning = Versioning.ENABLED) -> Lifecycle | Unreadable:
+        """The lifecycle configuration; `versioning` says what an expiration of current versions does. One request."""
         try:
             answer = self._s3.get_bucket_lifecycle_configuration(Bucket=bucket.name, ExpectedBucketOwner=bucket.account)
         except ClientError as error:
             if code(error) in {"NoSuchLifecycleConfiguration", "NoSuchBucket"}:
-                return ()
+                return Lifecycle()
             if code(error) not in _REFUSED:
                 raise
             return _unreadable(error, "s3:GetLifecycleConfiguration", tagged=True)
-        return tuple(rule.get("ID", "(without id)") for rule in answer.get("Rules", []))
+        return lifecycle_of(answer.get("Rules", []), versioning)
 
     def tags(self, bucket: BucketKey) -> Tags | Unreadable | Gone:
         """What the bucket's tags say now. One request."""
@@ -68,7 +92,21 @@ class Buckets:
                 return Tags(tagged=False)
             return _refused_or_gone(error, "s3:GetBucketTagging", tagged=False)
         found = {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
-        return Tags(tagged=found.get(self._tag[0]) == self._tag[1], exemption=_exemption(found))
+        key, value = self._tag
+        tagged = found.get(key) == value
+        return Tags(tagged=tagged, exemption=_exemption(found), near="" if tagged else near_miss(found, key, value))
+
+
+def near_miss(tags: Mapping[str, str], key: str, value: str) -> str:
+    """A tag that looks like the protection tag (case, blanks, - and _, another value) and is not, as `key=value`."""
+    alike = (
+        f"{name}={tags[name]}" for name in tags if _folded(name) == _folded(key) and (name, tags[name]) != (key, value)
+    )
+    return next(alike, "")[:400]
+
+
+def _folded(name: str) -> str:
+    return "".join(char for char in name.casefold() if char.isalnum())
 
 
 def _exemption(tags: Mapping[str, str]) -> Exemption | None:
@@ -95,8 +133,8 @@ class Enrolment:
         self._filters = [{"Key": tag_key, "Values": [tag_value]}]
         self._tagging = boto3.client("resourcegroupstaggingapi", config=CONFIG)
 
-    def names(self) -> Iterator[str]:
-        """Names of the buckets of this Region that carry the tag, a request per hundred."""
+    def buckets(self) -> Iterator[tuple[str, Tags]]:
+        """Names and tags of the buckets of this Region that carry the tag, a request per hundred."""
         pages = self._tagging.get_paginator("get_resources").paginate(
             TagFilters=self._filters,  # type: ignore[arg-type]  # the stubs want their own TypedDict
             ResourceTypeFilters=["s3"],
@@ -106,4 +144,39 @@ class Enrolment:
             for resource in page["ResourceTagMappingList"]:
                 _, _, name = resource["ResourceARN"].partition(":s3:::")
                 if name:  # access points and the like have an account id between the colons
-                    yield name
+                    found = {tag["Key"]: tag["Value"] for tag in resource.get("Tags", [])}
+                    yield name, Tags(tagged=True, exemption=_exemption(found))
+
+
+class RootUser:
+    """What IAM tells any permitted role about the account's root user. Only the sweep asks."""
+
+    def __init__(self, client: "IAMClient | None" = None) -> None:
+        self._iam = client or boto3.client("iam", config=CONFIG)
+
+    def read(self, account: str) -> RootState | Unreadable:
+        """Keys, password and devices of root. One request, or two where root has a device."""
+        try:
+            summary = self._iam.get_account_summary()["SummaryMap"]
+            has_device = bool(summary.get("AccountMFAEnabled"))
+            codes = has_device and self._shows_codes(account)
+        except ClientError as error:
+            if code(error) not in _REFUSED:
+                raise
+            action = {"GetAccountSummary": "iam:GetAccountSummary"}.get(
+                error.operation_name, "iam:ListVirtualMFADevices"
+            )
+            return _unreadable(error, action, tagged=True)
+        return RootState(
+            access_key=bool(summary.get("AccountAccessKeysPresent")),
+            # Absent from old answers: then a password is assumed, which is the stricter reading.
+            password=bool(summary.get("AccountPasswordPresent", 1)),
+            device=has_device,
+            codes=codes,
+        )
+
+    def _shows_codes(self, account: str) -> bool:
+        """Whether a virtual device is root's; hardware tokens and passkeys are in no list that a role may read."""
+        pages = self._iam.get_paginator("list_virtual_mfa_devices").paginate(AssignmentStatus="Assigned")
+        owners = (device.get("User", {}).get("Arn", "") for page in pages for device in page["VirtualMFADevices"])
+        return any(owner.endswith(f":{account}:root") for owner in owners)

@@ -1,10 +1,12 @@
 """How AWS is called: short time-outs and few retries, so that a function fails well before its own limit."""
 
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 WORKERS = 16
 """How many buckets a sweep reads at once; connections are pooled for as many."""
+
+AWS_ERRORS = (ClientError, BotoCoreError)
 
 CONFIG = Config(
     connect_timeout=2,

@@ -4,7 +4,8 @@
     state        <account>#<region>#<bucket>#                     rev, last verdict
     state        <account>#<region>#<bucket>#<control>[#...]      a finding
     owed         <finding id>#<time>#<change>                     an alert that SNS has not taken yet
-    guardrail    alert-topic                                      whether a confirmed subscription was seen
+    history      <account>#<region>#<bucket>#<time>#<rev>         what one commit changed, kept for auditors
+    guardrail    alert-topic                                      whether a confirmed subscription was seen; the pace
 
 A commit names the `rev` of the bucket that it read before it read S3, and raises it by one: two functions that look at
 one bucket at once cannot both settle on what they saw, and an older read never overwrites a newer one.
@@ -12,7 +13,7 @@ one bucket at once cannot both settle on what they saw, and an older read never 
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,9 @@ from botocore.exceptions import ClientError
 
 from shared.aws.calling import CONFIG, code
 from shared.evidence import Memory
-from shared.facts import BucketKey, Cause, Exemption, Last, ObjectVersion, Principal, Verdict
-from shared.finding import TELLS, Change, Finding, Severity, Status, Transition
+from shared.facts import BucketKey, Cause, Exemption, Expiry, Last, ObjectVersion, Principal, Verdict
+from shared.finding import Change, Finding, Severity, Status, Transition
+from shared.pace import Pace
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -60,11 +62,24 @@ class Owed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KnownTopic:
+    """What is known of the alert topic.
+
+    confirmed: it had a confirmed subscription when the sweep last looked; False if it never did.
+    """
+
+    confirmed: bool
+    pace: Pace
+    pace_doc: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """All that one look settles, written at once or not at all."""
+    """All that one look settles, written at once or not at all. `before` is what was remembered until now."""
 
     bucket: BucketKey
     rev: int
+    before: Last | None = None
     last: Last | None
     event_ids: tuple[str, ...]
     transitions: tuple[Transition, ...]
@@ -74,8 +89,9 @@ class Commit:
 class Store:
     """The table."""
 
-    def __init__(self, table: str, client: "DynamoDBClient | None" = None) -> None:
+    def __init__(self, table: str, keep_history: timedelta, client: "DynamoDBClient | None" = None) -> None:
         self._table = table
+        self._keep_history = keep_history
         self._db = client or boto3.client("dynamodb", config=CONFIG)
 
     def recall(self, bucket: BucketKey, *, now: datetime) -> Memory:
@@ -101,11 +117,12 @@ class Store:
 
     def commit(self, commit: Commit) -> tuple[Owed, ...]:
         """Write a look. Returns the alerts that it owes. Raises Known (event ids) or Conflict."""
-        owed = tuple(_owed(t, commit.now) for t in commit.transitions if t.change in TELLS)
+        owed = tuple(_owed(t, commit.now) for t in commit.transitions if t.is_told)
         puts = [_event_put(event_id, commit.now) for event_id in commit.event_ids]
         puts.append(_bucket_put(commit))
         puts += [_put(_finding_item(t.finding, commit.now)) for t in commit.transitions]
         puts += [_put(_owed_item(o)) for o in owed]
+        puts += [_put(item) for item in _history(commit, self._keep_history)]
         try:
             self._db.transact_write_items(
                 TransactItems=[{"Put": {"TableName": self._table, **put}} for put in puts]  # type: ignore[typeddict-item]
@@ -118,15 +135,42 @@ class Store:
         """SNS took it on a topic that somebody listens to: no longer owed."""
         self._db.delete_item(TableName=self._table, Key=_key("owed", owed.sk))
 
-    def has_listener(self) -> bool:
-        """Whether the topic had a confirmed subscription when the sweep last looked; False if it never did."""
+    def topic(self) -> KnownTopic:
+        """What is known of the topic. One request, consistent."""
         answer = self._db.get_item(TableName=self._table, Key=_key("guardrail", "alert-topic"), ConsistentRead=True)
-        return bool(answer.get("Item", {}).get("confirmed", {}).get("BOOL", False))
+        item: Item = dict(answer.get("Item", {}))
+        doc = item.get("pace", {}).get("S", "")
+        confirmed = bool(item.get("confirmed", {}).get("BOOL", False))
+        return KnownTopic(confirmed=confirmed, pace=_pace_from(doc) if doc else Pace(), pace_doc=doc)
 
     def note_listener(self, *, confirmed: bool) -> None:
         """Keep what the sweep saw."""
-        item = {**_key("guardrail", "alert-topic"), "confirmed": {"BOOL": confirmed}}
-        self._db.put_item(TableName=self._table, Item=item)
+        self._update_topic("SET confirmed = :new", {":new": {"BOOL": confirmed}})
+
+    def note_pace(self, topic: KnownTopic, pace: Pace) -> KnownTopic:
+        """Keep the new pace. Raises Conflict when somebody else did since `topic` was read: ask again."""
+        doc = json.dumps(asdict(pace), default=datetime.isoformat)
+        values: Item = {":new": {"S": doc}}
+        condition = "attribute_not_exists(pace)"
+        if topic.pace_doc:
+            condition, values[":old"] = "pace = :old", {"S": topic.pace_doc}
+        try:
+            self._update_topic("SET pace = :new", values, condition)
+        except ClientError as error:
+            if code(error) != "ConditionalCheckFailedException":
+                raise
+            raise Conflict("somebody else sent meanwhile") from error
+        return replace(topic, pace=pace, pace_doc=doc)
+
+    def _update_topic(self, update: str, values: Item, condition: str | None = None) -> None:
+        only_if = {"ConditionExpression": condition} if condition else {}
+        self._db.update_item(
+            TableName=self._table,
+            Key=_key("guardrail", "alert-topic"),
+            UpdateExpression=update,
+            ExpressionAttributeValues=values,
+            **only_if,  # type: ignore[arg-type]  # the stubs know no optional keyword
+        )
 
     def _query(self, pk: str, prefix: str | None) -> Iterator[Item]:
         condition, values = "pk = :pk", {":pk": {"S": pk}}
@@ -195,6 +239,29 @@ def _owed_item(owed: Owed) -> Item:
     }
 
 
+def _history(commit: Commit, keep: timedelta) -> list[Item]:
+    """What an auditor asks for later: each change of a finding, of the verdict, of an exception. Not each count."""
+    changes = [t for t in commit.transitions if t.change is not Change.ENRICHED]
+    was, now = _remembered(commit.before), _remembered(commit.last)
+    if not changes and was == now:
+        return []
+    doc = {"at": commit.now, "before": was, "after": now, "events": commit.event_ids, "changes": changes}
+    item = {
+        **_key("history", f"{_prefix(commit.bucket)}{commit.now.isoformat()}#{commit.rev + 1}"),
+        "doc": {"S": json.dumps(doc, default=_plain, separators=(",", ":"))},
+        "expires_at": _expiry(commit.now + keep),
+    }
+    return [item]
+
+
+def _remembered(last: Last | None) -> dict[str, Any] | None:
+    return {"verdict": last.verdict, "exemption": last.exemption, "gone": last.gone} if last else None
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else asdict(value)
+
+
 def _expiry(at: datetime) -> Item:
     return {"N": str(int(at.timestamp()))}
 
@@ -217,8 +284,8 @@ def _dump(value: Any) -> str:
 
 def _finding_from(doc: str) -> Finding:
     data = json.loads(doc)
-    for name in ("at", "last_at", "detected_at", "watched_since", "changed_at"):
-        data[name] = datetime.fromisoformat(data[name])
+    for name in ("at", "last_at", "detected_at", "watched_since", "changed_at", "told_at"):
+        data[name] = datetime.fromisoformat(data[name]) if data.get(name) else None
     data["bucket"] = BucketKey(**data["bucket"])
     data["principal"] = Principal(**data["principal"]) if data["principal"] else None
     data["objects"] = tuple(ObjectVersion(**version) for version in data["objects"])
@@ -230,7 +297,17 @@ def _last_from(doc: str) -> Last:
     data = json.loads(doc)
     times = {name: datetime.fromisoformat(data[name]) for name in ("since", "read_at", "first_seen")}
     exemption = Exemption(**data["exemption"]) if data.get("exemption") else None
-    return Last(verdict=Verdict(data["verdict"]), exemption=exemption, gone=data["gone"], **times)
+    expiries = tuple(Expiry(**each) for each in data["expiries"]) if data.get("expiries") is not None else None
+    return Last(verdict=Verdict(data["verdict"]), exemption=exemption, gone=data["gone"], expiries=expiries, **times)
+
+
+def _pace_from(doc: str) -> Pace:
+    data = json.loads(doc)
+    for name in ("messages", "criticals"):
+        data[name] = tuple(map(datetime.fromisoformat, data[name]))
+    for name in ("free_at", "digest_at", "critical_digest_at"):
+        data[name] = datetime.fromisoformat(data[name]) if data[name] else None
+    return Pace(**data)
 
 
 def _memories(items: Iterator[Item], now: datetime) -> dict[BucketKey, Memory]:
