@@ -21,6 +21,7 @@ setup: .venv/done ## make .venv and install every pinned tool into it
 	@echo "setup: installing the tools into .venv (one to three minutes)"
 	@python3.13 -m venv --clear .venv
 	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
 fmt: setup ## format the code

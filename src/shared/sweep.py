@@ -33,15 +33,15 @@ def sweep(guard: Guardrail) -> Report:
     listed = guard.enrolment().buckets()
     enrolled = {BucketKey(account=account, region=region, name=name): tags for name, tags in listed}
     memories = guard.store.recall_all(account, region, now=guard.clock())
-    known = {bucket for bucket, memory in memories.items() if bucket.name and _is_ours(memory)}
+    known = {bucket for bucket, memory in memories.items() if bucket.name and is_ours(memory)}
     errors: list[Exception] = []
 
     def one(bucket: BucketKey) -> Settled:
         memory = memories.get(bucket, Memory())
         try:
             if not bucket.name:
-                return _look_at_root(bucket, memory, guard)
-            return _look_and_write(bucket, memory, guard, enrolled.get(bucket))
+                return guard.write(look_at_root(bucket, memory, guard))
+            return guard.write(look_at(bucket, memory, guard, enrolled.get(bucket)))
         except (*AWS_ERRORS, Conflict) as error:
             error.add_note(f"while looking at {bucket.name or 'root'}")
             errors.append(error)
@@ -55,26 +55,28 @@ def sweep(guard: Guardrail) -> Report:
     return _pay(guard, settled, Report(transitions=transitions, errors=tuple(errors)))
 
 
-def _is_ours(memory: Memory) -> bool:
+def is_ours(memory: Memory) -> bool:
     """Judged before; of a deleted bucket only until its findings are closed and its deeds are summed up."""
     if memory.last is None or not memory.last.gone:
         return memory.judged
     return any(f.is_open and (not f.is_deed or f.count > f.told_count) for f in memory.findings)
 
 
-def _look_at_root(account: BucketKey, memory: Memory, guard: Guardrail) -> Settled:
+def look_at_root(account: BucketKey, memory: Memory, guard: Guardrail) -> Evidence:
+    """Ask IAM about the account's root user."""
     trigger = Trigger(kind=TriggerKind.SWEEP, at=guard.clock(), bucket=account)
-    return guard.write(guard.weigh(trigger, memory, guard.root().read(account.account)))
+    return guard.weigh(trigger, memory, guard.root().read(account.account))
 
 
-def _look_and_write(bucket: BucketKey, memory: Memory, guard: Guardrail, listed: Tags | None) -> Settled:
+def look_at(bucket: BucketKey, memory: Memory, guard: Guardrail, listed: Tags | None) -> Evidence:
+    """Read a bucket as the sweep does; `listed`: what the Tagging API says of its tags, None if it does not list it."""
     trigger = Trigger(kind=TriggerKind.SWEEP, at=guard.clock(), bucket=bucket)
     assumed = listed or Tags(tagged=False)
     evidence = guard.weigh(trigger, memory, guard.buckets.versioning(bucket, assumed, with_lifecycle=True))
     if listed is None or lifecycle.plan(evidence).changes:
         # The Tagging API is late and lists ghosts: before anything changes, the tags are read live.
         evidence = _with_live_tags(evidence, guard)
-    return guard.write(evidence)
+    return evidence
 
 
 def _with_live_tags(evidence: Evidence, guard: Guardrail) -> Evidence:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from moto.events.models import EventPattern
 
+from cli.records import is_subscribed
+
 Event = dict[str, Any]
 Template = dict[str, Any]
 
@@ -143,6 +145,11 @@ def test_an_event_is_taken_by_exactly_the_rules_it_should(
     event: Event, rules: set[str], rules_that_take: Callable[[Event], set[str]]
 ) -> None:
     assert rules_that_take(event) == rules
+
+
+@pytest.mark.parametrize("event", [row[1] for row in ROWS], ids=[row[0] for row in ROWS])
+def test_replay_takes_what_the_rules_take(event: Event, rules_that_take: Callable[[Event], set[str]]) -> None:
+    assert is_subscribed(event) == bool(rules_that_take(event)) or event["detail"] is None  # rejected with a reason
 
 
 def test_each_rule_has_a_row_that_matches_and_one_that_misses_it(patterns: dict[str, Event]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.exceptions import ClientError
@@ -91,10 +91,13 @@ class Buckets:
             if code(error) == "NoSuchTagSet":
                 return Tags(tagged=False)
             return _refused_or_gone(error, "s3:GetBucketTagging", tagged=False)
-        found = {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
-        key, value = self._tag
-        tagged = found.get(key) == value
-        return Tags(tagged=tagged, exemption=_exemption(found), near="" if tagged else near_miss(found, key, value))
+        return tags_of({tag["Key"]: tag["Value"] for tag in answer["TagSet"]}, *self._tag)
+
+
+def tags_of(found: Mapping[str, str], key: str, value: str) -> Tags:
+    """What a bucket's tags say to us; `key` and `value` are the protection tag's."""
+    tagged = found.get(key) == value
+    return Tags(tagged=tagged, exemption=_exemption(found), near="" if tagged else near_miss(found, key, value))
 
 
 def near_miss(tags: Mapping[str, str], key: str, value: str) -> str:
@@ -130,13 +133,22 @@ class Enrolment:
     """Which buckets carry the protection tag, as the Tagging API has it: late, and with ghosts."""
 
     def __init__(self, tag_key: str, tag_value: str) -> None:
-        self._filters = [{"Key": tag_key, "Values": [tag_value]}]
+        self._tag = (tag_key, tag_value)
         self._tagging = boto3.client("resourcegroupstaggingapi", config=CONFIG)
 
     def buckets(self) -> Iterator[tuple[str, Tags]]:
         """Names and tags of the buckets of this Region that carry the tag, a request per hundred."""
+        key, value = self._tag
+        for name, found in self._listed([{"Key": key, "Values": [value]}]):
+            yield name, tags_of(found, *self._tag)
+
+    def all_tagged(self) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """Names and tags of all buckets of this Region that carry, or ever carried, any tag."""
+        return self._listed([])
+
+    def _listed(self, filters: list[dict[str, Any]]) -> Iterator[tuple[str, Mapping[str, str]]]:
         pages = self._tagging.get_paginator("get_resources").paginate(
-            TagFilters=self._filters,  # type: ignore[arg-type]  # the stubs want their own TypedDict
+            TagFilters=filters,  # type: ignore[arg-type]  # the stubs want their own TypedDict
             ResourceTypeFilters=["s3"],
             PaginationConfig={"PageSize": 100},
         )
@@ -144,8 +156,7 @@ class Enrolment:
             for resource in page["ResourceTagMappingList"]:
                 _, _, name = resource["ResourceARN"].partition(":s3:::")
                 if name:  # access points and the like have an account id between the colons
-                    found = {tag["Key"]: tag["Value"] for tag in resource.get("Tags", [])}
-                    yield name, Tags(tagged=True, exemption=_exemption(found))
+                    yield name, {tag["Key"]: tag["Value"] for tag in resource.get("Tags", [])}
 
 
 class RootUser:

@@ -1,0 +1,123 @@
+"""`guardrail redrive`: give what failed for good another try, from both failure queues."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from cli.stack import Stack
+from shared import parse
+from shared.facts import BadEvent
+
+HIDE_S = 300
+"""How long a message is ours; what is not done by then is in the queue again."""
+ATTRIBUTES = ["reason", "ERROR_CODE", "ERROR_MESSAGE"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A message of one of the two queues: the event in it, why it is there, and how to delete it."""
+
+    queue: str
+    url: str
+    receipt: str
+    event: Any
+    why: str
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only show what waits there and what would be done.")
+@click.option("--drop-rejected", is_flag=True, help="Delete what was rejected as useless, after showing it.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per message.")
+@click.pass_obj
+def redrive(stack: Stack, dry_run: bool, drop_rejected: bool, as_json: bool) -> int:
+    """Replay what failed: by invoking the function, or through the delete queue. An event counts once, however often.
+
+    What was rejected as useless stays where it is; it would be rejected again.
+    Exit code 1 when something stays behind.
+    """
+    counts: Counter[str] = Counter()
+    for waiting in list(_waiting(stack)):  # all of them first: what stays behind is given back while others are read
+        target, payload = _target(stack, waiting.event)
+        done = _do(target, payload, stack, dry_run=dry_run, drop=drop_rejected)
+        message = {"QueueUrl": waiting.url, "ReceiptHandle": waiting.receipt}
+        if done in {"sent", "dropped"}:
+            stack.client("sqs").delete_message(**message)
+        else:
+            stack.client("sqs").change_message_visibility(**message, VisibilityTimeout=0)
+        counts[done] += 1
+        _show(waiting, target, done, as_json=as_json)
+    if not as_json:
+        click.echo(", ".join(f"{count} {done}" for done, count in sorted(counts.items())) or "nothing waits there")
+    return int(sum(counts.values()) > counts["sent"] + counts["dropped"])
+
+
+def _waiting(stack: Stack) -> Iterator[Waiting]:
+    sqs = stack.client("sqs")
+    for queue in ("DeadLetterUrl", "OnFailureUrl"):
+        url = stack.outputs[queue]
+        while True:
+            answer = sqs.receive_message(
+                QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=HIDE_S, MessageAttributeNames=ATTRIBUTES
+            )
+            if not (messages := answer.get("Messages", [])):
+                break
+            for message in messages:
+                said = {name: each["StringValue"] for name, each in message.get("MessageAttributes", {}).items()}
+                yield _unwrapped(queue.removesuffix("Url"), url, message["ReceiptHandle"], message["Body"], said)
+
+
+def _unwrapped(queue: str, url: str, receipt: str, body: str, said: Mapping[str, str]) -> Waiting:
+    """The event itself: an asynchronous run that failed is wrapped by Lambda, what a rule could not deliver is not."""
+    try:
+        event = json.loads(body)
+    except (ValueError, RecursionError):
+        event = body
+    why = said.get("reason") or said.get("ERROR_MESSAGE") or "could not be settled in time"
+    if isinstance(event, dict) and "requestPayload" in event:
+        answer = event.get("responsePayload")
+        why = str(answer.get("errorMessage", "failed")) if isinstance(answer, dict) else "failed"
+        event = event["requestPayload"]
+    return Waiting(queue=queue, url=url, receipt=receipt, event=event, why=why)
+
+
+def _target(stack: Stack, event: Any) -> tuple[str, str]:
+    """Which output of the stack takes the event, or `rejected` and why: decided by the functions' own parsers."""
+    payload = json.dumps(event)
+    for output, reads in (
+        ("SweepFunctionName", parse.sweep),
+        ("BucketChangeFunctionName", parse.bucket_change),
+        ("DeleteQueueUrl", parse.version_delete),
+    ):
+        try:
+            reads(event)
+        except BadEvent:
+            continue
+        if output in stack.outputs:
+            return output, payload
+    return "rejected", payload
+
+
+def _do(target: str, payload: str, stack: Stack, *, dry_run: bool, drop: bool) -> str:
+    if target == "rejected":
+        return "dropped" if drop and not dry_run else "rejected"
+    if dry_run:
+        return "waiting"
+    if target == "DeleteQueueUrl":
+        stack.client("sqs").send_message(QueueUrl=stack.outputs[target], MessageBody=payload)
+        return "sent"
+    answer = stack.client("lambda").invoke(FunctionName=stack.outputs[target], Payload=payload.encode())
+    return "failed" if "FunctionError" in answer else "sent"
+
+
+def _show(waiting: Waiting, target: str, done: str, *, as_json: bool) -> None:
+    event = waiting.event if isinstance(waiting.event, dict) else {}
+    detail = event.get("detail")
+    name = detail.get("eventName") if isinstance(detail, dict) else None
+    row = {"queue": waiting.queue, "event": str(name or event.get("detail-type") or "unknown")[:80]}
+    row |= {"why": waiting.why[:300], "to": target.removesuffix("Name").removesuffix("Url"), "done": done}
+    line = f"{row['done']:9} {row['queue']:10} {row['event']} -> {row['to']}: {row['why']}"
+    click.echo(json.dumps(row) if as_json else "".join(char if char.isprintable() else "?" for char in line))

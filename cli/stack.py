@@ -1,0 +1,105 @@
+"""The deployed stack as the command sees it: outputs, parameters, and a Guardrail with the operator's credentials."""
+
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from shared.aws.calling import CONFIG
+from shared.guardrail import Guardrail
+from shared.settings import Settings
+
+STACK = "mfa-delete-guardrail"
+
+
+class Trouble(Exception):
+    """The command could not do what was asked; one sentence that says what to do."""
+
+
+class Stack:
+    """A stack by name; it need not exist: then there is nothing to remember, and the defaults count."""
+
+    def __init__(self, name: str, profile: str | None = None, region: str | None = None) -> None:
+        self.name = name
+        self._profile, self._region = profile, region
+
+    def client(self, service: str) -> Any:
+        """A client of the operator's, who is asked for nothing until one is needed."""
+        if boto3.DEFAULT_SESSION is None:
+            boto3.setup_default_session(profile_name=self._profile, region_name=self._region)
+        make: Any = boto3.client  # overloaded on literal service names
+        return make(service, config=CONFIG)
+
+    @cached_property
+    def _description(self) -> dict[str, Any]:
+        try:
+            answer = self.client("cloudformation").describe_stacks(StackName=self.name)
+        except ClientError as error:
+            if "does not exist" in str(error):
+                return {}
+            raise
+        return dict(answer["Stacks"][0])
+
+    @property
+    def exists(self) -> bool:
+        """Whether it is deployed in this account and Region."""
+        return bool(self._description)
+
+    @cached_property
+    def outputs(self) -> dict[str, str]:
+        """The stack's outputs by name. Raises Trouble when it is not deployed here."""
+        if not self.exists:
+            raise Trouble(
+                f"there is no stack {self.name} in this account and Region; give --stack, --region or --profile"
+            )
+        return {each["OutputKey"]: each["OutputValue"] for each in self._description["Outputs"]}
+
+    def physical(self, kind: str) -> list[str]:
+        """Names of the stack's resources of this type; none when it is not deployed."""
+        if not self.exists:
+            return []
+        pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.name)
+        found = (each for page in pages for each in page["StackResourceSummaries"])
+        return [each["PhysicalResourceId"] for each in found if each["ResourceType"] == kind]
+
+    @cached_property
+    def guard(self) -> Guardrail:
+        """The very Guardrail that the functions use, with the operator's credentials."""
+        return Guardrail(self.settings, lambda: datetime.now(UTC))
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What the stack was told; the template's defaults where it is not deployed."""
+        told = {each["ParameterKey"]: each["ParameterValue"] for each in self._description.get("Parameters", [])}
+        outputs = self.outputs if self.exists else {}
+        caller = self.client("sts").get_caller_identity()["Arn"].split(":")
+        return Settings(
+            table_name=outputs.get("TableName", ""),
+            alert_topic_arn=outputs.get("AlertTopicArn", ""),
+            dead_letter_url=outputs.get("DeadLetterUrl", ""),
+            protect_tag_key=told.get("ProtectTagKey", "mfa-delete"),
+            protect_tag_value=told.get("ProtectTagValue", "required"),
+            watch_version_deletes=told.get("WatchVersionDeletes", "yes") == "yes",
+            account_id=caller[4],
+            partition=caller[1],
+            account_name=told.get("AccountName", ""),
+            root_contact=told.get("RootContact", ""),
+            security_contact=told.get("SecurityContact", ""),
+            script_sha256=outputs.get("ScriptSha256", ""),
+            stack_name=self.name,
+            exemption_max_days=int(told.get("ExemptionMaxDays", "90")),
+            group_window_minutes=int(told.get("GroupWindowMinutes", "60")),
+            group_threshold=int(told.get("GroupThreshold", "10")),
+            root_key_grace_minutes=int(told.get("RootKeyGraceMinutes", "60")),
+            history_days=int(told.get("HistoryDays", "400")),
+            aws_region=_region(),
+        )
+
+
+def _region() -> str:
+    region = boto3.DEFAULT_SESSION.region_name if boto3.DEFAULT_SESSION else None
+    if not region:
+        raise Trouble("no Region is set; give --region, or set one in the profile or in AWS_REGION")
+    return region

@@ -1,0 +1,224 @@
+"""`guardrail status`: every bucket of the account and Region, judged by the code of the sweep."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cli.stack import Stack
+from shared import sweep
+from shared.aws.buckets import tags_of
+from shared.aws.calling import WORKERS
+from shared.evidence import Evidence, Memory
+from shared.facts import BucketKey, BucketState, Lifecycle, RootState, Verdict
+from shared.finding import Finding
+from shared.states import unreadable
+
+WORST_FIRST = (Verdict.UNPROTECTED, Verdict.SUSPENDED, Verdict.UNVERIFIABLE, Verdict.EXEMPT, Verdict.PROTECTED)
+COLOURS = {Verdict.PROTECTED: "green", Verdict.EXEMPT: "cyan"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A bucket of interest: what was read now, what was remembered, its tags as listed."""
+
+    bucket: BucketKey
+    evidence: Evidence
+    memory: Memory
+    tags: Mapping[str, str]
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object; replay --state takes it.")
+@click.pass_obj
+def status(stack: Stack, as_json: bool) -> int:
+    """Show which buckets are protected, which are not, and what is open; also before anything is deployed.
+
+    Exit code: 0 all enrolled buckets are protected or exempt, 1 some are not, 3 some could not be read.
+    """
+    settings = stack.settings
+    everyone = _all_buckets(stack, settings.aws_region)
+    tagged = dict(stack.guard.enrolment().all_tagged())
+    near = {n: t.near for n, found in tagged.items() if (t := tags_of(found, *_tag(stack))).near and n in everyone}
+    *seen, root = _looked_at(stack, tagged)
+    judged = [each for each in seen if each.evidence.verdict is not None]
+    document = _document(stack, everyone, judged, near) | {"root": _root(root)}
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+    else:
+        _show(document, judged)
+    verdicts = {each.evidence.verdict for each in judged}
+    if Verdict.UNVERIFIABLE in verdicts:
+        return 3
+    return int(bool(verdicts - {Verdict.PROTECTED, Verdict.EXEMPT}))
+
+
+def _tag(stack: Stack) -> tuple[str, str]:
+    return stack.settings.protect_tag_key, stack.settings.protect_tag_value
+
+
+def _all_buckets(stack: Stack, region: str) -> set[str]:
+    pages = stack.client("s3").get_paginator("list_buckets").paginate(MaxBuckets=1000)
+    found = (bucket for page in pages for bucket in page["Buckets"])
+    return {bucket["Name"] for bucket in found if bucket.get("BucketRegion", region) == region}
+
+
+def _looked_at(stack: Stack, tagged: Mapping[str, Mapping[str, str]]) -> list[Seen]:
+    """Every enrolled bucket, every one that was judged before, and root, which has no name."""
+    guard, settings = stack.guard, stack.settings
+    memories: dict[BucketKey, Memory] = {}
+    if stack.exists:
+        memories = guard.store.recall_all(settings.account_id, settings.aws_region, now=guard.clock())
+    listed = {
+        BucketKey(account=settings.account_id, region=settings.aws_region, name=name): tags_of(found, *_tag(stack))
+        for name, found in tagged.items()
+    }
+    enrolled = {bucket: tags for bucket, tags in listed.items() if tags.tagged}
+    known = {bucket for bucket, memory in memories.items() if bucket.name and sweep.is_ours(memory)}
+
+    def look(bucket: BucketKey) -> Seen:
+        memory = memories.get(bucket, Memory())
+        evidence = sweep.look_at(bucket, memory, guard, enrolled.get(bucket))
+        return Seen(bucket=bucket, evidence=evidence, memory=memory, tags=tagged.get(bucket.name, {}))
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        found = list(pool.map(look, sorted(enrolled.keys() | known, key=lambda bucket: bucket.name)))
+    root = BucketKey(account=settings.account_id, region=settings.aws_region, name="")
+    memory = memories.get(root, Memory())
+    return [*found, Seen(bucket=root, evidence=sweep.look_at_root(root, memory, guard), memory=memory, tags={})]
+
+
+def _document(stack: Stack, everyone: set[str], judged: list[Seen], near: Mapping[str, str]) -> dict[str, Any]:
+    settings = stack.settings
+    counts = Counter(each.evidence.verdict for each in judged)
+    return {
+        "guardrail": {
+            "account": settings.account_id,
+            "account_name": settings.account_name or None,
+            "region": settings.aws_region,
+            "stack": stack.name if stack.exists else None,
+            "tag_key": settings.protect_tag_key,
+            "tag_value": settings.protect_tag_value,
+            "trails": stack.physical("AWS::CloudTrail::Trail"),
+            "rules": stack.physical("AWS::Events::Rule"),
+            "topics": [settings.alert_topic_arn.rpartition(":")[2]] if settings.alert_topic_arn else [],
+        },
+        "population": {
+            "buckets": len(everyone),
+            "enrolled": len(judged),
+            **{verdict.value: counts[verdict] for verdict in WORST_FIRST},
+            "not_enrolled": len(everyone - {each.bucket.name for each in judged}),
+        },
+        "nearly_enrolled": dict(near),
+        "buckets": {each.bucket.name: _entry(each) for each in sorted(judged, key=_order)},
+    }
+
+
+def _root(root: Seen) -> dict[str, Any]:
+    reading = root.evidence.reading
+    said = asdict(reading) if isinstance(reading, RootState) else {"unverifiable": getattr(reading, "action", None)}
+    return said | {"findings": [_finding(f) for f in root.memory.findings if f.is_open]}
+
+
+def _order(each: Seen) -> tuple[int, str]:
+    verdict = each.evidence.verdict
+    return (WORST_FIRST.index(verdict) if verdict else len(WORST_FIRST), each.bucket.name)
+
+
+def _entry(each: Seen) -> dict[str, Any]:
+    evidence, reading, last = each.evidence, each.evidence.reading, each.evidence.last
+    state = reading if isinstance(reading, BucketState) else None
+    refused = unreadable(evidence)
+    same = last is not None and last.verdict is evidence.verdict
+    return {
+        "region": each.bucket.region,
+        "verdict": evidence.verdict.value if evidence.verdict else None,
+        "since": last.since.isoformat() if last and same else None,
+        "why": _why(each),
+        "tags": dict(each.tags),
+        "versioning": _set_value(state.versioning.value) if state else None,
+        "mfa_delete": _set_value(state.mfa_delete.value) if state else None,
+        **({"unverifiable": refused.action} if refused and not state else {}),
+        "last": {"verdict": last.verdict.value, "since": last.since.isoformat(), "expiries": _expiries(last.expiries)}
+        if last
+        else None,
+        "findings": [_finding(f) for f in each.memory.findings if f.is_open],
+    }
+
+
+def _set_value(value: str) -> str | None:
+    return None if value == "never set" else value
+
+
+def _expiries(expiries: Any) -> list[dict[str, Any]]:
+    return [asdict(each) for each in expiries or ()]
+
+
+def _why(each: Seen) -> str:
+    evidence, reading = each.evidence, each.evidence.reading
+    refused = unreadable(evidence)
+    if refused:
+        return f"needs {refused.action}: {refused.error_code}"
+    if not isinstance(reading, BucketState):
+        return ""
+    reasons = [f"versioning {reading.versioning.value}, MFA delete {reading.mfa_delete.value}"]
+    if not reading.tagged:
+        reasons.append("protection tag removed")
+    if evidence.verdict is Verdict.EXEMPT and reading.exemption:
+        reasons.append(f"exempt until {reading.exemption.until}: {reading.exemption.reason}")
+    if isinstance(reading.lifecycle, Lifecycle) and reading.lifecycle.rules:
+        reasons.append(f"{len(reading.lifecycle.rules)} lifecycle rule(s) in the way")
+    return "; ".join(reasons)
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "id": finding.short_id,
+        "control": finding.control,
+        "severity": finding.severity.value,
+        "status": finding.status.value,
+        "at": finding.at.isoformat(),
+        "count": finding.count,
+        "principal": finding.principal.id if finding.principal else None,
+        "acknowledged_by": finding.acknowledged_by or None,
+    }
+
+
+def _show(document: Mapping[str, Any], judged: list[Seen]) -> None:
+    console = Console()
+    population = document["population"]
+    named = ", ".join(f"{population[verdict.value]} {verdict.value}" for verdict in WORST_FIRST)
+    console.print(
+        f"{population['buckets']} buckets in {document['guardrail']['region']}: {population['enrolled']} enrolled"
+    )
+    console.print(f"({named}), {population['not_enrolled']} not enrolled")
+    for name, tag in document["nearly_enrolled"].items():
+        console.print(escape(_printable(f"looks enrolled and is not: {name} carries {tag}")), style="yellow")
+    table = Table(box=None, pad_edge=False)
+    for column in ("bucket", "verdict", "since", "why"):
+        table.add_column(column, overflow="fold")
+    for each in sorted(judged, key=_order):
+        entry = document["buckets"][each.bucket.name]
+        verdict = each.evidence.verdict
+        colour = COLOURS.get(verdict, "red") if verdict else "red"
+        since = (entry["since"] or "now")[:10]
+        why = _printable(entry["why"])
+        table.add_row(each.bucket.name, f"[{colour}]{entry['verdict']}[/]", since, escape(why))
+    if judged:
+        console.print(table)
+    found = [(name, finding) for name, entry in document["buckets"].items() for finding in entry["findings"]]
+    found += [("root user", finding) for finding in document["root"]["findings"]]
+    for name, finding in found:
+        said = f"{finding['id']}  {finding['severity']:8} {finding['control']}: {name} ({finding['status']})"
+        console.print(escape(said))
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
