@@ -1,4 +1,4 @@
-"""`python -m local.cloud up|down|env|code`: an embedded cloud in the background, for a shell."""
+"""`python -m local.cloud up|down|env|code|confirm|mail`: an embedded cloud in the background, for a shell."""
 
 import argparse
 import shlex
@@ -15,7 +15,7 @@ FOLDER = ROOM / "build" / "local"
 def main() -> int:
     """Exit code 0, or 1 with one sentence on stderr."""
     parser = argparse.ArgumentParser(prog="python -m local.cloud", description="an embedded cloud in the background")
-    parser.add_argument("verb", choices=sorted(_VERBS), help="start, stop, show the variables, a fresh MFA code")
+    parser.add_argument("verb", choices=sorted(_VERBS), help="what to do: mail shows what subscribers got")
     parser.add_argument("--port", type=int, default=PORT)
     parser.add_argument("--batching-window", type=float, default=1.0, help="seconds queues wait before they deliver")
     options = parser.parse_args()
@@ -47,14 +47,30 @@ def _env(options: argparse.Namespace) -> None:
     cloud = _joined(options.port)
     for name, value in aws_variables(cloud.endpoint, cloud.root).items():
         print(f"export {name}={shlex.quote(value)}")
+    print("# after these, .venv/bin/aws and .venv/bin/sam talk to the embedded cloud; the key is root's")
+    print("# deploy:            make build && .venv/bin/sam deploy --config-env local")
     print(f"# root's MFA device: {cloud.device.serial}")
-    print("# a code for it:     python -m local.cloud code")
+    print("# a code for it:     .venv/bin/python -m local.cloud code")
+    print("# confirm and read:  .venv/bin/python -m local.cloud confirm; .venv/bin/python -m local.cloud mail")
     cloud.stop()
 
 
 def _code(options: argparse.Namespace) -> None:
     cloud = _joined(options.port)
     print(cloud.next_code())
+    cloud.stop()
+
+
+def _confirm(options: argparse.Namespace) -> None:
+    cloud = _joined(options.port)
+    print(*cloud.confirm_subscriptions(), sep="\n")
+    cloud.stop()
+
+
+def _mail(options: argparse.Namespace) -> None:
+    cloud = _joined(options.port)
+    for mail in cloud.mail():
+        print(f"To: {mail.to} ({mail.protocol})\nSubject: {mail.subject}\n\n{mail.body}\n")
     cloud.stop()
 
 
@@ -76,4 +92,4 @@ def _joined(port: int) -> Cloud:
     return Cloud(f"http://{HOST}:{port}")
 
 
-_VERBS = {"up": _up, "down": _down, "env": _env, "code": _code}
+_VERBS = {"up": _up, "down": _down, "env": _env, "code": _code, "confirm": _confirm, "mail": _mail}

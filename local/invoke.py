@@ -17,13 +17,6 @@ from local.cloud import Cloud, CloudError
 from local.runtime import BUILD, BuiltFunction, RunError
 from local.story import TAG
 
-FUNCTIONS = {
-    "put-bucket-": "BucketChangeFunction",
-    "delete-": "VersionDeleteFunction",
-    "object-deleted.": "VersionDeleteFunction",
-    "schedule.": "SweepFunction",
-}
-"""Which function an event is for, by the beginning of its file's name (events/README.md)."""
 QUEUED = "VersionDeleteFunction"
 NEVER_S = 86400.0
 """CloudTrail's lag here, so that what we prepare (tagging, versioning) is not an event before the one event."""
@@ -38,7 +31,8 @@ def main(arguments: Sequence[str]) -> int:
     """Exit code 0, 1 when the handler failed, 2 for wrong usage, 3 when it could not be tried."""
     try:
         file = _file(arguments)
-        function, event = function_for(file), at(_loaded(file), datetime.now(UTC))
+        event = at(_loaded(file), datetime.now(UTC))
+        function = function_for(event)
         with Cloud.start(event_delay_s=NEVER_S) as cloud:
             print("sam deploy to an embedded cloud, on 127.0.0.1 only", file=sys.stderr, flush=True)
             outputs = prepared(cloud, event)
@@ -77,16 +71,18 @@ def _file(arguments: Sequence[str]) -> Path:
     return file
 
 
-def function_for(file: Path) -> str:
-    """The logical id of the function that gets such events."""
-    for beginning, function in FUNCTIONS.items():
-        if not file.name.startswith(beginning):
-            continue
-        if not (BUILD / function).is_dir():
-            raise RunError("nothing is built: run make build")
-        return function
-    known = ", ".join(f"{beginning}*" for beginning in FUNCTIONS)
-    raise UsageError(f"no function is known for {file.name}: its name must begin as one of {known}")
+def function_for(event: Any) -> str:
+    """The logical id of the function that gets such events by the rules; bucket_change rejects what is useless."""
+    detail = _member(event, "detail")
+    is_delete = _member(detail, "eventName") in ("DeleteObject", "DeleteObjects")
+    function = "BucketChangeFunction"
+    if is_delete or _member(event, "detail-type") == "Object Deleted":
+        function = QUEUED
+    elif _member(event, "sweep"):
+        function = "SweepFunction"
+    if not (BUILD / function).is_dir():
+        raise RunError("nothing is built: run make build")
+    return function
 
 
 def _loaded(file: Path) -> Any:

@@ -13,10 +13,9 @@ from shared.aws.store import EVENTS_AT_ONCE, Conflict, Known, Owed
 from shared.deeds import PROOF_PREFIX
 from shared.evidence import Evidence
 from shared.facts import BadEvent, BucketKey, Outcome, Trigger
-from shared.finding import Transition
+from shared.finding import OBJECTS_KEPT, Transition
 from shared.guardrail import Deadline, Guardrail, Report, Settled, lags, logger
 from shared.judgement import window
-from shared.lifecycle import OBJECTS_KEPT
 
 SPARE_S = 20.0
 """With less time left no further group is begun: what is settled has to be told of."""
@@ -63,11 +62,17 @@ def settle_batch(event: Any, guard: Guardrail, deadline: Deadline) -> Report:
         rejected=tuple(reason for _, reason in useless),
         failed_messages=tuple(run.failed),
     )
-    report = guard.tell(list(run.owed.values()), {bucket: one.looked for bucket, one in run.settled.items()}, report)
+    report = guard.tell(_as_of_now(run), {bucket: one.looked for bucket, one in run.settled.items()}, report)
     if not report.errors:  # else the whole batch comes again, and these with it
         for body, reason in useless:
             guard.dead_letters.put(body, reason)
     return report
+
+
+def _as_of_now(run: _Run) -> list[Owed]:
+    """What is owed, with the findings as the whole batch left them: a later part of a group counted on."""
+    latest = {f.id: f for settled in run.settled.values() for f in settled.memory.findings}
+    return [replace(owed, finding=latest.get(owed.finding.id, owed.finding)) for owed in run.owed.values()]
 
 
 def _sorted_out(event: Any, run: _Run) -> tuple[list[Message], list[tuple[str, str]]]:
@@ -137,10 +142,10 @@ def _groups(messages: list[Message], length: timedelta) -> dict[tuple[object, ..
     for message in messages:
         trigger = message[1]
         who = trigger.principal.id if trigger.principal else ""
-        # The runbook's proof, and restores, are told apart; the rest is one deed in one window.
-        is_proof = all(version.key.startswith(PROOF_PREFIX) for version in trigger.objects) and bool(trigger.objects)
+        # The runbook's proof, restores, and batches that name nothing are told apart; the rest is one deed in a window.
+        names = {"proof" if version.key.startswith(PROOF_PREFIX) else "other" for version in trigger.objects}
         at = window(trigger.at, length)
-        key = (trigger.bucket, who, at, trigger.outcome, trigger.cause, trigger.restores, is_proof)
+        key = (trigger.bucket, who, at, trigger.outcome, trigger.cause, trigger.restores, *sorted(names))
         groups.setdefault(key, []).append(message)
     return groups
 
@@ -182,6 +187,6 @@ def _merged(group: list[Message]) -> Trigger:
         min(unique, key=lambda trigger: trigger.at),
         event_ids=tuple(trigger.event_ids[0] for trigger in unique),
         last_at=max(trigger.at for trigger in unique),
-        objects=tuple(objects[:OBJECTS_KEPT]),
+        objects=tuple(dict.fromkeys(objects))[:OBJECTS_KEPT],
         count=len(unique),
     )

@@ -7,6 +7,9 @@ from enum import StrEnum
 
 from shared.facts import BucketKey, Cause, ObjectVersion, Principal
 
+OBJECTS_KEPT = 10
+"""How many of the versions named are kept with a finding; the count goes on."""
+
 
 class Severity(StrEnum):
     """Worst first; the order of members is the order of sending."""
@@ -60,6 +63,7 @@ class Finding:
 
     `at` is when it happened (the event's time, else the time of the read), `last_at` when it last did,
     `detected_at` when we saw it; all aware UTC. `watched_since` is where "was anything lost" begins to count.
+    `unnamed`: how many of the `count` were batches that name neither keys nor versions.
     `undone`: it was on again when we looked; `mfa_delete_on`: MFA delete itself was on (versioning may be suspended).
     `known_since` says what `watched_since` is: the turn-off, the last look that saw protection, the first look.
     `told_at` is when it was last told of (None: not yet), `told_count` the count that was told then.
@@ -87,6 +91,8 @@ class Finding:
     cause: Cause = Cause.NONE
     objects: tuple[ObjectVersion, ...] = ()
     count: int = 1
+    unnamed: int = 0
+    versioning_on: bool = True
     undone: bool = False
     mfa_delete_on: bool = False
     told_at: datetime | None = None

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from shared.controls import CONTROLS
 from shared.deeds import EXCEPTION_SET, VERSION_DELETE_DENIED, is_proof
 from shared.evidence import Control, Evidence
-from shared.facts import BucketState, Cause, Expiry, Gone, RootState, Verdict
+from shared.facts import BucketState, Cause, Expiry, Gone, RootState, TriggerKind, Verdict, Versioning
 from shared.finding import Finding, Status
 from shared.predicates import believable, mfa_delete_on
 from shared.quoting import quoted
@@ -73,6 +73,8 @@ def _finding(control: Control, e: Evidence) -> Finding:
         mfa_delete_on=mfa_delete_on(e),
         window=window(e.trigger.at, e.rules.window) if deed else "",
         count=deed.count if deed else 1,
+        unnamed=deed.count if deed and deed.kind is TriggerKind.VERSION_DELETE and not deed.objects else 0,
+        versioning_on=not isinstance(e.reading, BucketState) or e.reading.versioning is Versioning.ENABLED,
         objects=deed.objects if deed else (),
         cause=deed.cause if deed else Cause.NONE,
         error_code=error.error_code if error else "",

@@ -7,12 +7,10 @@ from shared.controls import BY_ID, PROTECTION
 from shared.deeds import VERSION_DELETE_DENIED, VERSION_DELETED
 from shared.evidence import Evidence
 from shared.facts import BucketState, Gone, Last, ObjectVersion, TriggerKind, Verdict
-from shared.finding import Change, Finding, Severity, Status, Transition
+from shared.finding import OBJECTS_KEPT, Change, Finding, Severity, Status, Transition
 from shared.judgement import Judgement, judge, window_end
 from shared.states import PROTECTION_TAG_REMOVED, accepted_expiries
 
-OBJECTS_KEPT = 10
-"""How many of the versions named are kept with a finding; the count goes on."""
 REMIND_AFTER = {
     Severity.CRITICAL: timedelta(hours=4),
     Severity.HIGH: timedelta(days=1),
@@ -162,6 +160,7 @@ def _more(stored: Finding, seen: Finding, e: Evidence) -> Transition:
     more = replace(
         stored,
         count=stored.count + seen.count,
+        unnamed=stored.unnamed + seen.unnamed,
         objects=objects[:OBJECTS_KEPT],
         at=min(stored.at, seen.at),
         last_at=max(stored.last_at, seen.last_at),

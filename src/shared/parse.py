@@ -269,7 +269,7 @@ def _required(record: Mapping[str, Any], key: str) -> str:
 
 def _text(record: Mapping[str, Any], key: str) -> str:
     """The member as text. CloudTrail types scalars loosely (a tag value `true` is logged as a boolean)."""
-    value = record.get(key)
+    value = _one(record.get(key))
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str | int | float):

@@ -13,6 +13,7 @@ from shared.settings import Settings
 from shared.wording import first_screen, good_sentence, headline, label, sentence
 
 SCHEMA = "mfa-delete-guardrail/alert/1"
+DIGEST_SCHEMA = "mfa-delete-guardrail/digest/1"
 SUBJECT_LIMIT = 99
 """SNS: less than 100 characters."""
 TEXT_LIMIT = 60_000
@@ -119,23 +120,43 @@ def digests(all_told: Sequence[Told], settings: Settings, now: datetime) -> list
 
     As few messages as hold all lines; the text says how to get a bucket's runbook.
     """
-    lines = [_digest_line(told) for told in all_told]
-    if not lines:
+    entries = [(_digest_line(told), _digest_entry(told)) for told in all_told]
+    if not entries:
         return []
-    chunks = _chunks(lines)
+    chunks = _chunks(entries)
     return [_digest(chunk, number, len(chunks), all_told, settings, now) for number, chunk in enumerate(chunks, 1)]
 
 
-def _chunks(lines: list[str]) -> list[list[str]]:
-    chunks: list[list[str]] = [[]]
+type Entry = tuple[str, dict[str, object]]
+"""One finding of a digest: its line for people, its object for programs."""
+
+
+def _chunks(entries: list[Entry]) -> list[list[Entry]]:
+    chunks: list[list[Entry]] = [[]]
     size = 0
-    for line in lines:
-        if size + len(line) > TEXT_LIMIT * 9 // 10 and chunks[-1]:
+    for line, document in entries:
+        length = max(len(line) + 1, len(json.dumps(document)) // 2)  # the text may hold half of a message
+        if size + length > TEXT_LIMIT * 9 // 10 and chunks[-1]:
             chunks.append([])
             size = 0
-        chunks[-1].append(line)
-        size += len(line) + 1
+        chunks[-1].append((line, document))
+        size += length
     return chunks
+
+
+def _digest_entry(told: Told) -> dict[str, object]:
+    """A finding in the JSON form of a digest; docs/alert.schema.json describes it."""
+    finding = told.finding
+    return {
+        "finding_id": finding.short_id,
+        "control": finding.control,
+        "change": told.change.value,
+        "severity": finding.severity.value,
+        "bucket": finding.bucket.name or None,
+        "at": finding.at.isoformat(),
+        "count": finding.count,
+        "principal": finding.principal.id[:VALUE_LIMIT] if finding.principal else None,
+    }
 
 
 def _digest_line(told: Told) -> str:
@@ -147,7 +168,7 @@ def _digest_line(told: Told) -> str:
 
 
 def _digest(
-    lines: list[str], number: int, of: int, all_told: Sequence[Told], settings: Settings, now: datetime
+    entries: list[Entry], number: int, of: int, all_told: Sequence[Told], settings: Settings, now: datetime
 ) -> Alert:
     worst = worst_first(all_told)[0]
     mark = worst.finding.severity.value if worst.change in ROUTINE else label(worst)
@@ -161,7 +182,7 @@ def _digest(
         f"{what} of account {settings.account_label}, as of {quoting.utc(now)}{part}.",
         "A run sends at most five alerts singly, worst first, an hour fifteen; these are the rest, and reminders.",
         "",
-        *lines,
+        *(line for line, _ in entries),
         "",
         "All that is open, with buckets, since when and why: guardrail status",
         "The runbook of a single finding is the same as in the single alerts, with the bucket's own name.",
@@ -170,7 +191,14 @@ def _digest(
         subject=f"[{mark}] {what}{part} ({where})"[:SUBJECT_LIMIT],
         text=text,
         json=json.dumps(
-            {"schema": f"{SCHEMA.rsplit('/', 1)[0]}-digest/1", "part": number, "parts": of, "lines": lines}
+            {
+                "schema": DIGEST_SCHEMA,
+                "account": settings.account_id,
+                "region": settings.aws_region,
+                "part": number,
+                "parts": of,
+                "findings": [document for _, document in entries],
+            }
         ),
         attributes={"severity": worst.finding.severity.value, "control": "digest", "change": "digest"},
     )

@@ -13,7 +13,7 @@ from shared.deeds import (
     VERSIONING_CHANGE_DENIED,
 )
 from shared.facts import Cause
-from shared.finding import Change, Finding, Status, Told
+from shared.finding import OBJECTS_KEPT, Change, Finding, Status, Told
 from shared.settings import Settings
 from shared.states import (
     EXCEPTION_INVALID,
@@ -104,11 +104,14 @@ def sentence(finding: Finding, settings: Settings) -> str:
         by = f"was turned off at {when} on" if finding.principal else "was found turned off on"
         return f"MFA delete {by} {place}{again}."
     if finding.control == VERSIONING_SUSPENDED.id:
-        return f"Versioning is suspended on {place}: what is overwritten or deleted from now on is not kept."
+        return (
+            f"Versioning is suspended on {place}: what is written from now on can be overwritten and deleted for good."
+        )
     if finding.control == MFA_DELETE_MISSING.id:
         return (
             f"MFA delete is not on for {place}, which is to have it "
-            f"(tag {settings.protect_tag_key}={settings.protect_tag_value})."
+            f"(tag {settings.protect_tag_key}={settings.protect_tag_value})"
+            + ("." if finding.versioning_on else "; versioning is not on either.")
         )
     fixed = {
         STATE_UNVERIFIABLE.id: _unverifiable_sentence(finding, place),
@@ -168,11 +171,23 @@ def _deed_sentence(finding: Finding, place: str) -> str:
 
 
 def _versions(finding: Finding) -> str:
+    """How many versions were named, or tried; batches that were refused name none."""
+    batches = "several objects at once (DeleteObjects; neither keys nor versions are in the record)"
     if not finding.objects:
-        return "several objects at once (DeleteObjects; neither keys nor versions are in the record)"
+        return batches
+    named = finding.count - finding.unnamed
     if finding.control == VERSION_DELETED.id:
-        return "1 version was" if finding.count == 1 else f"{finding.count} versions were"
-    return "1 version" if finding.count == 1 else f"{finding.count} versions"
+        return "1 version was" if named == 1 else f"{named} versions were"
+    distinct = len(finding.objects)
+    if distinct < named and distinct < OBJECTS_KEPT:  # else some may have been named that are not kept
+        what = f"{_counted(distinct)} in {named} attempts"
+    else:
+        what = _counted(named)
+    return f"{what}, and {batches}" if finding.unnamed else what
+
+
+def _counted(number: int) -> str:
+    return "1 version" if number == 1 else f"{number} versions"
 
 
 def _cause(finding: Finding) -> str:
@@ -192,6 +207,11 @@ def _loss(told: Told, settings: Settings) -> str:
         return "Was anything lost: everything that was in it; only an empty bucket can be deleted."
     if finding.control in {VERSION_DELETE_DENIED.id, VERSIONING_CHANGE_DENIED.id}:
         return "Was anything lost: not by this request, it was refused."
+    if not finding.versioning_on:
+        return (
+            "Was anything lost: cannot tell; without versioning every overwrite and every plain delete is for good, "
+            "and those are not watched."
+        )
     if told.versions_deleted:
         plural = "version" if told.versions_deleted == 1 else "versions"
         return f"Was anything lost: {told.versions_deleted} {plural} deleted for good, seen {_since(told)}."
@@ -230,7 +250,8 @@ def _facts(finding: Finding, settings: Settings) -> list[str]:
     else:
         lines.append("Who:   not known; found by looking, no event named anybody")
     late = quoting.span(finding.detected_at - finding.at)
-    lines.append(f"When:  {quoting.utc(finding.at)}, detected {late} later")
+    found = f"not known; found {quoting.utc(finding.detected_at)}"
+    lines.append(f"When:  {quoting.utc(finding.at)}, detected {late} later" if finding.principal else f"When:  {found}")
     if finding.error_code:
         lines.append(f"Error: {quoting.plain(finding.error_code)}: {quoting.plain(finding.error_message, 300)}")
     if finding.control == STATE_UNVERIFIABLE.id:
@@ -260,11 +281,14 @@ def _without_root(finding: Finding, settings: Settings) -> str:
         "Action": ["s3:DeleteObjectVersion", "s3:PutLifecycleConfiguration"],
         "Resource": [arn, f"{arn}/*"],
     }
+    unversioned = (
+        "" if finding.versioning_on else "nor overwrites and plain deletes, which are for good without versioning, "
+    )
     return (
         "Until then, without root: add this statement to the bucket's policy (or, without Principal, to an SCP). It "
-        "does not stop whoever may change that policy, nor lifecycle rules that are there already. Take it out again "
-        "before root removes a lifecycle configuration or proves the protection: it would refuse both.\n"
-        + json.dumps(statement)
+        f"does not stop whoever may change that policy, {unversioned}nor lifecycle rules that are there already. "
+        "Take it out again before root removes a lifecycle configuration or proves the protection: it would refuse "
+        "both.\n" + json.dumps(statement)
     )
 
 
@@ -279,6 +303,8 @@ def good_sentence(told: Told, settings: Settings) -> str:
         by, why = quoting.plain(finding.acknowledged_by, 200), quoting.quoted(finding.why, 300)
         return f"Acknowledged by {by}, because {why}: {finding.control} of {place}; {until}."
     was = quoting.utc(finding.at)
+    if finding.control == STATE_UNVERIFIABLE.id:
+        return f"Resolved: the guardrail can read {place} again. The finding {finding.control} was of {was}."
     return f"Resolved: {_GOOD_NEWS[finding.control]} for {place}. The finding {finding.control} was of {was}."
 
 

@@ -2,6 +2,8 @@
 
 import http.server
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local import stack
-from local.cloud import Cloud, Mail
+from local.cloud import ROOM, Cloud, Mail
 
 TAG = [{"Key": "mfa-delete", "Value": "required"}]
 
@@ -21,13 +23,19 @@ def mails(cloud: Cloud, bucket: str) -> list[Mail]:
     return [mail for mail in cloud.mail() if mail.to == stack.MAILBOX and bucket in mail.body]
 
 
-def eventually[T](look: Callable[[], T], limit_s: float = 15) -> T:
+def eventually[T](look: Callable[[], T], limit_s: float = 60) -> T:
     """Look until it is true."""
     deadline = time.monotonic() + limit_s
     while not (found := look()) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert found
     return found
+
+
+def guardrail(cloud: Cloud, *words: str) -> subprocess.CompletedProcess[str]:
+    """The operator's command, with root's key here."""
+    command = [str(ROOM / ".venv" / "bin" / "guardrail"), "--stack", "guardrail", *words]
+    return subprocess.run(command, env=cloud.environment(), capture_output=True, text=True, check=False)
 
 
 def vault(cloud: Cloud, name: str) -> str:
@@ -37,6 +45,23 @@ def vault(cloud: Cloud, name: str) -> str:
     s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": TAG})
     s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     return name
+
+
+def looks(cloud: Cloud, bucket: str) -> int:
+    """How often a function has looked at this bucket: its first read is that of the tags."""
+    return sum(c["operation"] == "GetBucketTagging" and c["resource"] == f"/{bucket}" for c in cloud.calls())
+
+
+@pytest.fixture(autouse=True)
+def undisturbed(cloud: Cloud, outputs: dict[str, str]) -> Iterator[None]:
+    """No fault outlives its test, and each begins a new hour of messages."""
+    cloud.client("dynamodb").update_item(
+        TableName=outputs["TableName"],
+        Key={"pk": {"S": "guardrail"}, "sk": {"S": "alert-topic"}},
+        UpdateExpression="REMOVE pace",
+    )
+    yield
+    cloud.faults([])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -100,16 +125,21 @@ def test_a_function_that_keeps_failing_ends_in_on_failure_and_the_sweep_still_te
         Bucket=name, MFA=cloud.mfa(), VersioningConfiguration={"Status": "Enabled", "MFADelete": "Enabled"}
     )
     eventually(lambda: [mail for mail in mails(cloud, name) if mail.subject.startswith("[resolved]")])
+    eventually(lambda: looks(cloud, name) >= 4)  # nothing of the bucket's making is still on its way
     cloud.faults([{"service": "dynamodb", "times": 1000, "status": 500, "code": "InternalServerError"}])
     s3.put_bucket_versioning(
         Bucket=name, MFA=cloud.mfa(), VersioningConfiguration={"Status": "Enabled", "MFADelete": "Disabled"}
     )
     sqs = cloud.client("sqs")
-    failed = eventually(lambda: sqs.receive_message(QueueUrl=outputs["OnFailureUrl"]).get("Messages", []), limit_s=60)
+    failed = eventually(
+        lambda: sqs.receive_message(QueueUrl=outputs["OnFailureUrl"], VisibilityTimeout=0).get("Messages")
+    )
     assert json.loads(failed[0]["Body"])["requestPayload"]["detail"]["eventName"] == "PutBucketVersioning"
     cloud.faults([])
     stack.sweep(cloud, outputs)
     assert [mail for mail in mails(cloud, name) if mail.subject.startswith("[critical]")]
+    answered = guardrail(cloud, "redrive", "--json")
+    assert json.loads(answered.stdout)["done"] == "sent", answered.stderr
 
 
 def test_throttled_calls_are_tried_again(cloud: Cloud) -> None:
@@ -122,12 +152,6 @@ def test_throttled_calls_are_tried_again(cloud: Cloud) -> None:
     )
     name = vault(cloud, "throttled-vault")
     eventually(lambda: mails(cloud, name))
-    cloud.faults([])
-
-
-def looks(cloud: Cloud, bucket: str) -> int:
-    """How often a function has looked at this bucket: its first read is that of the tags."""
-    return sum(c["operation"] == "GetBucketTagging" and c["resource"] == f"/{bucket}" for c in cloud.calls())
 
 
 def test_a_hundred_ordinary_deletes_invoke_nothing(cloud: Cloud, outputs: dict[str, str]) -> None:
@@ -242,6 +266,43 @@ def test_an_alert_waits_for_a_subscriber_that_confirms_late(
         told = eventually(lambda: [mail for mail in cloud.mail() if mail.to == url])
         assert "early-vault" in told[0].body
         assert stack.sweep(cloud, outputs)["sent"] == 0
+
+
+def test_a_finding_is_listed_acknowledged_and_announced(cloud: Cloud, outputs: dict[str, str]) -> None:
+    name = vault(cloud, "seen-vault")
+    eventually(lambda: mails(cloud, name))
+    listed = guardrail(cloud, "status", "--json")
+    assert listed.returncode == 1, listed.stderr
+    [finding] = json.loads(listed.stdout)["buckets"][name]["findings"]
+    done = guardrail(cloud, "ack", finding["id"], "--why", "goes away on Friday")
+    assert done.returncode == 0, done.stderr
+    told = eventually(lambda: [mail for mail in mails(cloud, name) if mail.subject.startswith("[acknowledged]")])
+    assert "goes away on Friday" in told[0].body
+    assert ":root" in told[0].body
+    again = guardrail(cloud, "ack", finding["id"], "--why", "again")
+    assert again.returncode == 3
+    assert "is acknowledged already" in again.stderr
+
+
+def test_without_a_stack_the_command_says_what_to_do(cloud: Cloud) -> None:
+    done = guardrail(cloud, "--stack", "elsewhere", "redrive")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("guardrail: there is no stack elsewhere in this account and Region")
+
+
+def test_the_runbooks_proof_is_one_alert_that_says_so(cloud: Cloud, outputs: dict[str, str]) -> None:
+    name = vault(cloud, "proved-vault")
+    env = cloud.environment()
+    script = [sys.executable, "mfa_delete.py", "enable", "--account", cloud.account, "--bucket", name, "--prove"]
+    codes = f"{cloud.next_code()}\n{cloud.next_code()}\n"
+    command = [*script, "--mfa-code", "-", "--mfa-serial", cloud.device.serial, "--keep-key"]
+    folder = ROOM / "runbook"
+    done = subprocess.run(command, cwd=folder, env=env, input=codes, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = eventually(lambda: [mail for mail in mails(cloud, name) if mail.subject.startswith("[proof]")])
+    assert told[0].body.startswith("Proof received: refused version deletes are seen")
+    time.sleep(2)  # the removal of the proof's object has gone by
+    assert not [mail for mail in mails(cloud, name) if "deleted for good" in mail.subject]
 
 
 def test_an_endpoint_elsewhere_is_refused() -> None:

@@ -7,7 +7,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from handlers import bucket_change, sweep, version_delete
-from tests.functional.conftest import Stage
+from shared.aws.store import EVENTS_AT_ONCE
+from shared.controls import CONTROLS
+from tests.functional.conftest import TAG, Stage
 from tests.functional.events import batch, event
 from tests.functional.test_handlers import TICK, disabled, protected
 
@@ -119,3 +121,75 @@ def test_sessions_of_another_account_are_one_finding(stage: Stage) -> None:
         foreign["detail"]["userIdentity"]["principalId"] = f"AROACKCEVSQ6C2EXAMPLE:session-{number}"
         stage.invoke(version_delete.handler, batch(foreign))
     assert len(stage.subjects()) == 1
+
+
+def test_a_batch_larger_than_a_transaction_is_told_with_its_whole_number(stage: Stage) -> None:
+    protected(stage)
+    deletes = [
+        event("delete-object.version-deleted-by-root", "vault", event_id=f"e{n}", at=stage.now) for n in range(300)
+    ]
+    for number, one in enumerate(deletes):
+        one["detail"]["requestParameters"]["key"] = f"key-{number}"
+    stage.invoke(version_delete.handler, batch(*deletes))
+    [message] = stage.messages()
+    assert json.loads(message["Message"])["title"].startswith("300 versions were deleted for good")
+
+
+def test_a_refused_batch_is_not_lost_in_a_refused_delete(stage: Stage) -> None:
+    protected(stage)
+    one, several = (
+        event(name, "vault", at=stage.now) for name in ("delete-object.version-denied", "delete-objects.denied")
+    )
+    several["detail"]["userIdentity"] = one["detail"]["userIdentity"]
+    stage.invoke(version_delete.handler, batch(one, several))
+    [message] = stage.messages()
+    title = json.loads(message["Message"])["title"]
+    assert "tried to delete 1 version, and several objects at once (DeleteObjects; neither keys nor versions" in title
+
+
+def test_two_attempts_on_one_version_are_not_two_versions(stage: Stage) -> None:
+    protected(stage)
+    twice = [event("delete-object.version-denied", "vault", event_id=f"e{n}", at=stage.now) for n in range(2)]
+    stage.invoke(version_delete.handler, batch(*twice))
+    [message] = stage.messages()
+    document = json.loads(message["Message"])
+    assert "tried to delete 1 version in 2 attempts" in document["title"]
+    assert len(document["objects"]) == 1
+
+
+def test_a_proof_that_is_repeated_after_another_turn_on_is_told_again(stage: Stage) -> None:
+    for number, way in enumerate(("Enabled", "Disabled", "Enabled")):
+        if not number:
+            stage.bucket("vault")
+            stage.invoke(sweep.handler, TICK)
+        stage.mfa_delete["vault"] = way
+        name = f"put-bucket-versioning.root-{way.lower().removesuffix('d')}s"
+        stage.invoke(bucket_change.handler, event(name, "vault", at=stage.now, event_id=f"turn-{number}"))
+        if way == "Enabled":
+            proof = event("delete-object.proof-denied", "vault", at=stage.now, event_id=f"proof-{number}")
+            stage.invoke(version_delete.handler, batch(proof))
+        stage.later(minutes=5)
+    assert [subject for subject in stage.subjects() if subject.startswith("[proof]")] == [
+        "[proof] Proof received: vault (prod, us-east-1)"
+    ] * 2
+
+
+def test_an_unversioned_bucket_is_not_said_to_have_lost_nothing(stage: Stage) -> None:
+    stage.s3.create_bucket(Bucket="vault")
+    stage.s3.put_bucket_tagging(Bucket="vault", Tagging={"TagSet": [TAG]})
+    stage.invoke(sweep.handler, TICK)
+    [owed] = [item for item in stage.messages()]
+    title = json.loads(owed["Message"])["title"]
+    assert title.endswith("; versioning is not on either.")
+
+
+def test_a_text_that_sqs_does_not_take_is_set_aside_all_the_same(stage: Stage) -> None:
+    stage.invoke(bucket_change.handler, "\x00 no event")
+    [(body, _)] = stage.drain(stage.env["DEAD_LETTER_URL"])
+    assert json.loads(body) == "\x00 no event"
+
+
+def test_the_largest_look_fits_a_transaction() -> None:
+    states = [control for control in CONTROLS if control.clears]
+    deeds = len(CONTROLS) - len(states)
+    assert EVENTS_AT_ONCE + 2 + 2 * len(states) + 2 * deeds <= 100  # event ids, bucket, history, findings, what is owed

@@ -72,7 +72,8 @@ def test_an_open_finding_is_reminded_of_in_one_digest_until_somebody_acknowledge
     stage.invoke(sweep.handler, TICK)
     [message] = stage.messages()
     assert message["Subject"] == "[high] News of 2 findings (prod, us-east-1)"
-    assert [line.split(":")[0] for line in json.loads(message["Message"])["lines"]] == ["[high] Still"] * 2
+    told = json.loads(message["Message"])["findings"]
+    assert [(one["change"], one["bucket"]) for one in told] == [("reminded", "second"), ("reminded", "vault")]
     acknowledge(stage, "mfa-delete-missing")
     stage.invoke(sweep.handler, OWED)
     assert stage.subjects() == ["[acknowledged] MFA delete is not on: vault (prod, us-east-1)"]
@@ -109,7 +110,8 @@ def test_refused_deletes_are_told_at_once_at_the_threshold_and_once_more_in_sum(
     stage.later(hours=1)
     stage.invoke(sweep.handler, TICK)
     [message] = stage.messages()
-    assert "Version delete refused, 40 times: vault" in json.loads(message["Message"])["lines"][0]
+    [told] = json.loads(message["Message"])["findings"]
+    assert (told["control"], told["change"], told["count"]) == ("version-delete-denied", "summed", 40)
     stage.later(hours=1)
     stage.invoke(sweep.handler, TICK)
     assert stage.subjects() == []

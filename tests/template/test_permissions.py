@@ -15,7 +15,6 @@ SHARED = {
     ("s3:GetLifecycleConfiguration", SETTINGS_OF_BUCKETS),
     ("dynamodb:GetItem", "Table.Arn"),
     ("dynamodb:Query", "Table.Arn"),
-    ("dynamodb:ConditionCheckItem", "Table.Arn"),
     ("dynamodb:DeleteItem", "Table.Arn"),
     ("dynamodb:PutItem", "Table.Arn"),
     ("dynamodb:UpdateItem", "Table.Arn"),

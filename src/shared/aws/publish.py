@@ -1,6 +1,7 @@
 """Send: alerts to the topic, useless events to the dead letters."""
 
 import json
+import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,9 @@ import boto3
 
 from shared.aws.calling import CONFIG
 from shared.finding import Alert
+
+_UNFIT = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that SQS refuses in a message (SQS API reference, SendMessage)."""
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -52,8 +56,9 @@ class DeadLetters:
         return boto3.client("sqs", config=CONFIG)
 
     def put(self, event: Any, reason: str) -> None:
-        """Keep the raw event."""
-        body = event if isinstance(event, str) else json.dumps(event, default=str)
+        """Keep the raw event, or its JSON form where SQS does not take it raw."""
+        is_fit = isinstance(event, str) and not _UNFIT.search(event)
+        body = event if is_fit else json.dumps(event, default=str)
         self._sqs.send_message(
             QueueUrl=self._url,
             MessageBody=body or "(empty)",

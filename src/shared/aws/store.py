@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 SCHEMA = 1
-EVENTS_AT_ONCE = 90
-"""A transaction takes 100 items: this many event ids, the bucket, and what its findings need."""
+EVENTS_AT_ONCE = 60
+"""A transaction takes 100 items: this many event ids, the bucket, its history, and two for each of its findings."""
 KEEP_EVENTS = timedelta(days=15)
 """Longer than a message can wait in any of our queues."""
 KEEP_CLOSED = timedelta(days=30)
