@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -37,11 +38,10 @@ ABOUT = f"mfa_delete.py {VERSION} sha256 {hashlib.sha256(Path(__file__).read_byt
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 REFUSED, INTERRUPTED = 3, 4  # exit codes that decide something here
 UNTIL, REASON = "mfa-delete-exempt-until", "mfa-delete-exempt-reason"
-ON = "Enabled/Enabled"  # a bucket's state is written Status/MFADelete, with "never" for what was never set
+STAMP, ON = "%Y-%m-%dT%H:%M:%SZ", "Enabled/Enabled"  # state of a bucket: Status/MFADelete, or "never" for each
 STEP_S, MAX_WRONG, MAX_KEYS = 30, 3, 1000  # life of a code; wrong codes until the end; keys of a DeleteObjects call
 LISTED = ("Versions", "DeleteMarkers")  # members of the answer of ListObjectVersions
 RED, GREEN, YELLOW = "31", "32", "33"
-
 EPILOG = """\
 examples
   python3 mfa_delete.py check --bucket logs
@@ -49,14 +49,12 @@ examples
   python3 mfa_delete.py enable --profile root_user --account 111122223333 --tagged
   python3 mfa_delete.py disable --profile root_user --bucket logs --for 2h --reason "clean-up CHG-42"
   python3 mfa_delete.py delete-version --profile root_user --bucket logs --key a.txt --version-id 3sL4kqtJlcpXroDTDm
-
 exit codes
   0  every bucket is as asked (check, --dry-run: it was so already)
   1  some are not; the table says which and why
   2  usage: nothing was done
   3  refused: wrong credentials, account or device, three wrong codes, or you did not confirm
   4  interrupted; the table says what was done
-
 Only an access key of the root user can change MFA delete; check works with any identity that may read the bucket.
 A code is never an argument: it would stay in the shell's history. Before and after: versioning/MFA delete.
 """
@@ -64,8 +62,7 @@ AFTERWARDS = """
 With MFA delete on, these stop working on the bucket, for everybody:
   - lifecycle rules: none can be added; a bucket that must expire objects cannot have MFA delete
   - deleting versions or delete markers, also in batches: only root with `delete-version`, 1,000 per code
-  - changing versioning: in Terraform set `lifecycle { ignore_changes = [versioning_configuration] }` on
-    aws_s3_bucket_versioning, or applies that touch it are refused
+  - changing versioning: Terraform needs `lifecycle { ignore_changes = [versioning_configuration] }` for it
 Uploads, reads and plain deletes (they add a delete marker) go on as before.
 """
 TEXT = {
@@ -73,18 +70,18 @@ TEXT = {
     "wrong-code": "S3 refused that code ({wrong} of 3): mistyped, too old or used before. Wait for the next one.",
     "tags": "Infrastructure as code may strip the two tags. The guardrail takes 90 days at most, unless set otherwise.",
     "kept": "Access key {key} still exists. Once done: aws iam delete-access-key --access-key-id {key}{profile}",
-    "gone": "Access key {key} is deleted. With any role, this must print 0 within minutes:\n"
+    "gone": "Access key {key} is deleted. With any role, this must print 0 within minutes (else root has another):\n"
     "  aws iam get-account-summary --query SummaryMap.AccountAccessKeysPresent",
+    "ended": "Temporary access key deleted, verified. Now sign out: aws logout",
+    "no-key": "No temporary key was made, or its id was lost. None is listed; look in the console as root.",
     "temporary": "--temporary-key was never run against AWS itself; a key made in the console is the plain way.",
 }
-
 WORDS = {  # what the table below writes in braces
     "again": "Run the same command again: it does only what is left.",
     "key": "Check it (console as root, Security credentials: is it active?), then run aws configure again.",
     "holder": "Hand this command to the person who holds root (docs/root-holder.md).",
     "app": "Console as root, Security credentials, Assign MFA device, Authenticator app (beside a passkey too).",
 }
-
 # Code of AWS, class of botocore or our own | piece of AWS's message | exit code | what it means | what to do.
 # The first line that fits is taken; exit code 3 ends the run, since the next bucket would fail alike.
 ERRORS = """
@@ -92,6 +89,7 @@ AccessDenied | mfa authentication must be used | 1 | S3 wants an MFA code with t
 AccessDenied | only be performed by the bucket owner | 3 | Only root of the bucket's own account may do this. | {holder}
 AccessDenied | service control policy | 3 | The organization's policy forbids this. | Have root exempted from the SCP.
 AccessDenied | object lock | 1 | Object Lock retention or a legal hold protects that version. | Wait for its end.
+AccessDenied | explicit deny | 1 | A policy denies it, to root too. | aws s3api get-bucket-policy --bucket {bucket}
 AccessDenied | not authorized to perform | 1 | The identity lacks the permission that AWS names. | Use the root user.
 AccessDenied AccessDeniedException 403 | | 1 | Refused: another account's bucket, a policy, or the wrong identity. \
 | aws sts get-caller-identity{profile}; aws s3api get-bucket-policy --bucket {bucket}{profile}
@@ -112,9 +110,9 @@ InvalidArgument | mfa header | 3 | S3 cannot read serial number and code. | Give
 MalformedXML IllegalVersioningConfigurationException | | 1 | An illegal setting, or no MFA code. | Use enable here.
 LifecyclePresent InvalidBucketState | lifecycle | 1 | A lifecycle configuration is in the way; rules that are disabled \
 count too. | Save and remove it yourself, then run this again: aws s3api get-bucket-lifecycle-configuration \
---bucket {bucket}{profile} > lifecycle.json && aws s3api delete-bucket-lifecycle --bucket {bucket}{profile}
+--bucket {bucket}{profile} --query "{{Rules:Rules}}" --output json > lifecycle-{bucket}-$(date +%s).json && \
+aws s3api delete-bucket-lifecycle --bucket {bucket}{profile}
 InvalidBucketState | | 1 | The bucket's state forbids this; Object Lock needs versioning to stay on. | {again}
-OperationAborted | | 1 | Another change of this bucket is under way. | Wait a minute. {again}
 MethodNotAllowed | | 1 | Not allowed here (tags of a bucket with ABAC?). | Change the tags in the console. {again}
 InvalidTag BadRequest TagsNotKept | | 1 | S3 does not accept the tags (over 50?). | Set the two tags in the console.
 NoSuchTagSet | | 1 | The bucket has no tags, which is normal. | {again}
@@ -129,6 +127,7 @@ ExpiredToken ExpiredTokenException LoginError CredentialRetrievalError | | 3 | T
 RequestTimeTooSkewed | | 3 | This computer's clock is off by more than 15 minutes. | Set the clock.
 LimitExceeded | | 3 | The root user has two access keys, the most there can be. | Console as root: delete one.
 KeyLeft | | 1 | The temporary root access key {left} could not be deleted. | Console as root: delete it NOW.
+OperationAborted | | 1 | Another change of this bucket is under way. | Wait a minute. {again}
 SlowDown Throttling RequestLimitExceeded ServiceUnavailable InternalError 503 | | 1 | AWS asks for patience. | {again}
 SSLError | | 1 | The TLS certificate could not be verified. | A proxy? Give its CA in AWS_CA_BUNDLE; never go without.
 HTTPClientError ConnectionError | | 1 | AWS cannot be reached, or gave no answer. | Check network and proxy. {again}
@@ -139,6 +138,7 @@ NoMoreCodes | | 1 | Standard input ended before the code {purpose}. | {again}
 NoTerminal | | 2 | There is no terminal to ask on: {question} | Give {option}.
 NoSuchDevice | | 2 | There is no device of that number. | {again}
 NothingTagged | | 2 | None of {count} buckets carries the tag {tag} (upper and lower case count). | Give --bucket.
+NothingNamed | | 2 | No bucket is named (an empty variable or file?). | Give --bucket, --from-file or --tagged.
 BadFile | | 2 | {path} cannot be used: {why}. | A bucket per line; or JSON of aws s3api list-object-versions.
 BadEnd | | 2 | {end} is no time to come. | --for 90m, 2h or 3d; --until 2026-12-01 or 2026-12-01T14:30Z (UTC).
 BadReason | | 2 | S3 tags cannot hold that reason. | Up to 256 letters, digits, blanks and + - = . _ : / @
@@ -146,56 +146,49 @@ ParamValidationError | | 1 | That is no valid name or value (or boto3 is too old
 | | 1 | An error that this script does not know. | Search for its code. {again}
 """
 RULES = [[part.strip() for part in row.split("|")] for row in ERRORS.strip().splitlines()]
-
 VERBS = {
     "check": "look only: what each bucket is, and what would be in the way; any identity that may read will do",
     "enable": "turn MFA delete on, with versioning, and read it back",
     "disable": "turn MFA delete off for planned work, with an end and a reason that the guardrail honours",
     "delete-version": "delete versions for good, or the delete marker that hides an object",
 }
-# Option | initials of the verbs that have it (v: delete-version) | kind | help
+# Option | initials of the verbs that have it (v: delete-version) | what argparse does with it | help
 OPTIONS = """
---bucket | c e d v | many | the bucket; may be given several times
---from-file | c e d | text | file with a bucket per line (# begins a comment)
---tagged | c e | tag | every bucket with this tag (default mfa-delete=required)
---key | v | text | the object's key
---version-id | v | many | a version of --key, or a delete marker's; several times
---undelete | v | many | bring this key back: remove the delete marker that hides it
---versions-file | v | text | JSON of `aws s3api list-object-versions`: all that it names is deleted
---yes | v | flag | do not ask before deleting
---until | d | text | end of the exception, UTC: 2026-12-01 (inclusive) or 2026-12-01T14:30Z
---for | d | text | or how long: 90m, 2h, 3d
---reason | d | text | why; it becomes a tag on the bucket
---prove | e | flag | then show that deleting a version without a code is refused (takes a second code)
---profile | c e d v | text | profile of the AWS configuration
---region | c e d v | text | Region to begin with; each bucket's own is found out
---account | e d v | text | account id that this must be; then it is not asked for
---mfa-serial | e d v | text | ARN or serial number of the device (default: looked up)
---mfa-code | e d v | text | only -: read codes from standard input, one per line
---dry-run | e d v | flag | stop before anything is changed
+--bucket | c e d v | append | the bucket; may be given several times
+--from-file | c e d | store | file with a bucket per line (# begins a comment)
+--tagged | c e | tag | every bucket with this tag, KEY=VALUE (default mfa-delete=required)
+--key | v | store | the object's key
+--version-id | v | append | a version of --key, or a delete marker's; several times
+--undelete | v | append | bring this key back: remove the delete marker that hides it
+--versions-file | v | store | JSON of `aws s3api list-object-versions`: all that it names is deleted
+--yes | v | store_true | do not ask before deleting
+--until | d | store | end of the exception, UTC: 2026-12-01 (inclusive) or 2026-12-01T14:30Z
+--for | d | store | or how long: 90m, 2h, 3d
+--reason | d | store | why; it becomes a tag on the bucket
+--prove | e | store_true | then show that deleting a version without a code is refused (takes a second code)
+--profile | c e d v | store | profile of the AWS configuration
+--region | c e d v | store | Region to begin with; each bucket's own is found out
+--account | e d v | store | account id that this must be; then it is not asked for
+--mfa-serial | e d v | store | ARN or serial number of the device (default: looked up)
+--mfa-code | e d v | store | only -: read codes from standard input, one per line
+--dry-run | e d v | store_true | stop before anything is changed
 --wait | c e d v | seconds | for a new key, or for the change to be read back (default 60)
---delete-key | e d v | flag | at the end delete the access key this ran with, unasked
---keep-key | e d v | flag | keep it, unasked
---temporary-key | e d v | flag | with a root session (aws login): make a key, use it, delete it; untried on AWS
---s3-compatible | c e d v | flag | another server than AWS: no identity, device or key steps; needs --mfa-serial
---endpoint-url | c e d v | text | the server's address (default: AWS_ENDPOINT_URL)
---evidence | c e d v | text | append what was done to this file, one JSON line, for the ticket
---json | c e d v | flag | one JSON object per bucket on standard output, all else on standard error
+--delete-key | e d v | store_true | at the end delete the access key this ran with, unasked
+--keep-key | e d v | store_true | keep it, unasked
+--temporary-key | e d v | store_true | with a root session (aws login): make a key, use it, delete it; untried on AWS
+--s3-compatible | c e d v | store_true | another server than AWS: no identity, device or key steps; needs --mfa-serial
+--endpoint-url | c e d v | store | the server's address (default: AWS_ENDPOINT_URL)
+--evidence | c e d v | store | append what was done to this file, one JSON line, for the ticket
+--json | c e d v | store_true | one JSON object per bucket on standard output, all else on standard error
 """
-KINDS: dict[str, dict[str, Any]] = {
-    "many": {"action": "append"},
-    "flag": {"action": "store_true"},
-    "seconds": {"type": int, "default": 60},
-    "tag": {"nargs": "?", "const": "mfa-delete=required", "metavar": "KEY=VALUE"},
-}
+KINDS: Any = {"seconds": {"type": int, "default": 60}, "tag": {"nargs": "?", "const": "mfa-delete=required"}}
 
 
 class Failure(Exception):
     """What a person reads of an error: what it means, what to do, what AWS said; and the exit code it leads to."""
 
     def __init__(self, *codes: str, message: str | None = None, said: str = "", **words: object) -> None:
-        text = (message or "").lower()
-        fits = (r for code in codes for r in RULES if code in r[0].split() and (message is None or r[1] in text))
+        fits = (r for c in codes for r in RULES if c in r[0].split() and (message is None or r[1] in message.lower()))
         _, _, status, means, remedy = next(fits, RULES[-1])
         self.code, self.exit, self.said = codes[0], int(status), said
         self.means, self.remedy = means.format_map(WORDS | words), remedy.format_map(WORDS | words)
@@ -216,13 +209,15 @@ def on_signal(number: int, _frame: object) -> NoReturn:
 
 
 @contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """Signals are ignored: for tidying up, and for telling the truth at the end."""
-    before = [signal.signal(each, signal.SIG_IGN) for each in SIGNALS]
+def undisturbed(forget: bool = True) -> Iterator[None]:
+    """Signals wait; at the end they are forgotten (after tidying up or telling the truth), or arrive."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
-        list(map(signal.signal, SIGNALS, before))
+        while forget and signal.sigpending() & set(SIGNALS):
+            signal.sigwait(SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def read_terminal(prompt: Callable[[], str], hidden: bool = False) -> str:
@@ -251,10 +246,6 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
-def stamp(at: datetime) -> str:
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def tried(call: Callable[[], Any], *codes: str) -> tuple[Any, ClientError | None]:
     """The answer, or the error if it has one of these codes; any other is raised."""
     try:
@@ -270,18 +261,20 @@ class Run:
         self.args, self.started = args, datetime.now(UTC)
         self.session: Any = None
         self.looking, self.agreed, self.mute = args.verb == "check" or bool(args.dry_run), False, False
-        self.interactive = sys.stdin is not None and sys.stdin.isatty()
+        self.piped, self.interactive = sys.stdin or iter(()), sys.stdin is not None and sys.stdin.isatty()
         self.profile = f" --profile {shlex.quote(args.profile)}" if args.profile else ""
         self.kind = self.arn = self.account = self.alias = self.key = self.key_fate = self.serial = self.stopped = ""
-        self.partition, self.used, self.wrong, self.sent_at = "aws", set[str](), 0, 0.0
-        self.clients: dict[tuple[str, str, bool], Any] = {}
+        self.partition, self.hidden, self.wrong, self.sent_at = "aws", set[str](), 0, 0.0
+        self.clients, self.buckets = dict[tuple[str, str, bool], Any](), list[Bucket]()
         self.requests: list[dict[str, object]] = []
-        self.buckets: list[Bucket] = []
         self.failure: Failure | None = None
 
     def work(self) -> None:
-        names = [line.partition("#")[0].strip() for line in read_file(self.args.from_file).splitlines()]
-        self.buckets = [Bucket(name, self) for name in dict.fromkeys((self.args.bucket or []) + names) if name]
+        opened(self.args.evidence or os.devnull, "a").close()  # noticed now, not when it is too late
+        names = [line.partition("#")[0].strip() for line in opened(self.args.from_file or os.devnull)]
+        named = [re.sub(r"^arn:[^:]+:s3:::", "", name) for name in (self.args.bucket or []) + names]
+        self.buckets = [Bucket(name, self) for name in dict.fromkeys(named) if name]
+        demand(self.buckets or self.args.tagged, "NothingNamed")
         self.open()
         self.identify()
         exempt = self.exemption() if self.args.verb == "disable" else {}
@@ -309,14 +302,14 @@ class Run:
             self.failure = self.explain(err)
             self.complain(self.failure)
 
-    def finish(self) -> int:
-        """Tell what was done, offer to delete the key, write the evidence; returns the exit code."""
+    def finish(self) -> int:  # tell what was done, offer to delete the key, write the evidence; returns the exit code
         with undisturbed():
             self.table()
         all_done = all(each.done for each in self.buckets)
         if self.agreed and self.kind == "root" and not self.looking:
             self.args.keep_key = self.args.keep_key or self.stopped
             self.attempt(lambda: self.farewell("" if all_done else " (Some buckets are not done.)"))
+            self.say(TEXT["kept"].format(key=self.key, profile=self.profile) if self.key_fate == "kept" else "", YELLOW)
         with undisturbed(), contextlib.suppress(OSError):
             code = INTERRUPTED if self.stopped else self.failure.exit if self.failure else int(not all_done)
             self.write_evidence(code)
@@ -339,14 +332,14 @@ class Run:
         """11: one JSON line, no secret in it. After a hangup nobody can read the screen: a file takes its place."""
         names = ("account", "alias", "arn", "key", "key_fate", "serial", "stopped", "requests")
         what = {name: getattr(self, name) for name in names} | {"script": ABOUT, "verb": self.args.verb, "exit": code}
-        what |= {"started": stamp(self.started), "ended": stamp(datetime.now(UTC))}
+        what |= {"started": f"{self.started:{STAMP}}", "ended": f"{datetime.now(UTC):{STAMP}}"}
         what |= {"failure": self.failure and self.failure.code, "buckets": [each.as_json() for each in self.buckets]}
         hangup = f"mfa-delete-{self.started:%Y%m%dT%H%M%SZ}.json" if self.mute and self.agreed else ""
         path = self.args.evidence or hangup or os.devnull
         try:
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a") as file:
+            with opened(path, "a") as file:
                 file.write(json.dumps(what) + "\n")
-        except OSError as err:
+        except (OSError, Failure) as err:
             self.say(f"The evidence could not be written: {err}", RED)
 
     def say(self, text: str, tint: str = "") -> None:
@@ -355,7 +348,7 @@ class Run:
         try:
             colour = tint and stream.isatty() and "NO_COLOR" not in os.environ
             print(f"\033[{tint}m{plain}\033[0m" if colour else plain, file=stream, flush=True)
-        except OSError:
+        except (OSError, AttributeError):  # closed before or meanwhile
             self.mute = True
 
     def complain(self, failure: Failure, about: str = "") -> None:
@@ -370,7 +363,9 @@ class Run:
         if isinstance(err, ClientError):
             codes, message = [err.response["Error"].get("Code", "")], err.response["Error"].get("Message", "")
             request = f" (request id {err.response.get('ResponseMetadata', {}).get('RequestId', 'none')})"
-        said = re.sub("|".join([r"(?<!\d)\d{6}(?!\d)", *self.used]), "******", f"{codes[0]}: {message}") + request
+        message = "" if "CredentialRetrievalError" in codes else message  # it quotes what another program printed
+        secrets = [r"(?<!\d)\d{6}(?!\d)", r"(?<=://)[^/@\s]+(?=@)", *map(re.escape, self.hidden)]
+        said = re.sub("|".join(secrets), "******", f"{codes[0]}: {message}") + request
         return Failure(*codes, message=message, said=said, bucket=shlex.quote(bucket or "BUCKET"), profile=self.profile)
 
     def ask(self, question: str, option: str) -> str:
@@ -382,11 +377,11 @@ class Run:
 
     def code(self, purpose: str) -> str:
         while True:
-            line = read_terminal(lambda: self.prompt(purpose), True) if self.interactive else sys.stdin.readline()
+            line = read_terminal(lambda: self.prompt(purpose), True) if self.interactive else next(self.piped, "")
             demand(line or self.interactive, "NoMoreCodes", purpose=purpose)
             code = re.sub(r"\s", "", line)
-            if re.fullmatch(r"[0-9]{6}", code) and code not in self.used:
-                self.used.add(code)
+            if re.fullmatch(r"[0-9]{6}", code) and code not in self.hidden:
+                self.hidden.add(code)
                 self.sent_at = time.time()
                 return code
             self.say(TEXT["bad-code"], YELLOW)
@@ -411,16 +406,20 @@ class Run:
     def open(self, **keys: Any) -> None:
         """Use the keys given, else the profile's or the environment's; note every answer's request id."""
         region = self.args.region or getattr(self.session, "region_name", None)
+        self.hidden |= {keys[name] for name in keys if "secret" in name}
         self.session = boto3.Session(region_name=region, **(keys or {"profile_name": self.args.profile}))
         events = self.session.events
         events.register("before-parameter-build", lambda params, context, **_: context.update(b=params.get("Bucket")))
         events.register("after-call", self.note)
+        events.register("after-call-error", self.note)
         self.clients.clear()
 
-    def note(self, parsed: dict[str, Any], model: Any, context: dict[str, Any], **_: object) -> None:
+    def note(self, event_name: str, context: dict[str, Any], parsed: Any = None, exception: Any = "", **_: Any) -> None:
+        parsed = parsed or {"Error": {"Code": type(exception).__name__}}  # no answer: the call may have been made
         meta, error = parsed.get("ResponseMetadata", {}), parsed.get("Error", {}).get("Code")
-        note = {"at": stamp(datetime.now(UTC)), "call": model.name, "bucket": context.get("b"), "error": error}
-        self.requests.append(note | {"status": meta.get("HTTPStatusCode"), "request_id": meta.get("RequestId")})
+        note = {"at": f"{datetime.now(UTC):{STAMP}}", "call": event_name.rpartition(".")[2], "bucket": context.get("b")}
+        note |= {"error": error, "status": meta.get("HTTPStatusCode"), "request_id": meta.get("RequestId")}
+        self.requests.append(note)
 
     def client(self, service: str, region: str = "", once: bool = False) -> Any:
         """`once`: never repeat a call by itself; a code works once, and a key must not be made twice."""
@@ -443,14 +442,14 @@ class Run:
             time.sleep(2)
         return found[0]
 
-    def identify(self) -> None:
-        """1: find out who calls, and refuse whoever cannot do this; `check` only says so."""
+    def identify(self) -> None:  # 1: find out who calls, and refuse whoever cannot do this; `check` only says so
         if self.args.s3_compatible:
             self.agreed = True
             return self.say("S3-compatible server: identity, device and access key are not looked at.")
         if (keys := self.session.get_credentials()) is None:
             raise NoCredentialsError
-        self.key, _, token, *_ = keys.get_frozen_credentials()
+        self.key, secret, token, *_ = keys.get_frozen_credentials()
+        self.hidden |= {secret, token or secret}
         self.arn = self.patient(self.client("sts").get_caller_identity)["Arn"]
         _, self.partition, _, _, self.account, resource = self.arn.split(":", 5)
         kinds = {"root": "root-session" if token else "root", "user": "iam-user", "assumed-role": "assumed-role"}
@@ -458,6 +457,8 @@ class Run:
         with contextlib.suppress(ClientError):  # the alias is a courtesy
             self.alias = ", ".join(self.client("iam").list_account_aliases()["AccountAliases"])
         self.say(f"You are {self.arn}, account {self.account} ({self.alias or 'no alias'}), access key {self.key}.")
+        if not (where := self.client("s3").meta.endpoint_url).rpartition(".com")[0].endswith(".amazonaws"):
+            self.say(f"All calls, and the codes, go to {where}: not the ordinary address of AWS.", YELLOW)
         if self.args.verb == "check":
             return self.say(f"Looking only. {Failure(self.kind).means}") if self.kind != "root" else None
         wanted, given = "root-session" if self.args.temporary_key else "root", self.args.account
@@ -467,12 +468,10 @@ class Run:
         self.agreed = True
         return self.probe()
 
-    def probe(self) -> None:
-        # S3 learns of a new key later than IAM; whether this call is allowed does not matter.
+    def probe(self) -> None:  # S3 learns of a new key later than IAM; whether this call is allowed does not matter
         self.patient(lambda: tried(lambda: self.client("s3").list_buckets(MaxBuckets=1), "AccessDenied"))
 
-    def find_device(self) -> None:
-        """2: settle whose codes go to S3."""
+    def find_device(self) -> None:  # 2: settle whose codes go to S3
         named = self.args.mfa_serial or ""
         owner = re.match(r"arn:[^:]+:iam::(\d+):", named)
         ours = ":u2f/" not in named and (owner is None or owner[1] == self.account)
@@ -523,28 +522,26 @@ class Run:
 
     def keys(self) -> dict[str, str]:
         keys = self.client("iam").list_access_keys()["AccessKeyMetadata"]  # 2 at most
-        return {each["AccessKeyId"]: stamp(each["CreateDate"]) for each in keys}  # and when it was made
+        return {each["AccessKeyId"]: f"{each['CreateDate']:{STAMP}}" for each in keys}  # and when it was made
 
     def farewell(self, more: str) -> None:
         """8: offer to delete the access key that all this ran with: the last call, since none can follow."""
-        question = f"Delete the access key {self.key} that this ran with?{more}"
+        question, self.key_fate = f"Delete the access key {self.key} that this ran with?{more}", "kept"
         if self.args.keep_key or not (self.args.delete_key or (self.interactive and self.agrees(question))):
-            self.key_fate = "kept"
-            return self.say(TEXT["kept"].format(key=self.key, profile=self.profile), YELLOW)
+            return
         method, name = self.session.get_credentials().method, self.session.profile_name
         self.client("iam").delete_access_key(AccessKeyId=self.key)
         self.key_fate = "deleted"
         self.say(TEXT["gone"].format(key=self.key), GREEN)
         if "file" not in method:
-            return self.say(f"Remove it where it came from ({method}): unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY")
-        for variable in ("credentials_file", "config_file"):
+            self.say(f"Remove it where it came from ({method}): unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY")
+        for variable in ("credentials_file", "config_file") if "file" in method else ():
             path = Path(self.session._session.get_config_variable(variable)).expanduser().resolve()
             try:
                 was_there = drop_profile(path, name, self.key)
                 self.say(f"Profile {name} {'removed from' if was_there else 'is not in'} {path}.")
             except (OSError, ValueError) as err:
                 self.say(f"Remove profile {name} from {path} yourself: {err}", YELLOW)
-        return None
 
     @contextlib.contextmanager
     def temporary_key(self) -> Iterator[None]:
@@ -557,8 +554,9 @@ class Run:
         session, known, self.key = self.session, set(self.keys()), ""
         demand(len(known) < 2, "LimitExceeded")
         try:
-            made = self.client("iam", once=True).create_access_key()["AccessKey"]
-            self.key = made["AccessKeyId"]
+            with undisturbed(forget=False):  # a key whose id is lost cannot be deleted
+                made = self.client("iam", once=True).create_access_key()["AccessKey"]
+                self.key = made["AccessKeyId"]
             self.say(f"Temporary root access key {self.key} made; it is deleted at the end.")
             self.open(aws_access_key_id=self.key, aws_secret_access_key=made["SecretAccessKey"])
             for _ in range(3):  # several times: not every server of AWS learns of it at once
@@ -573,29 +571,30 @@ class Run:
 
     def end_temporary_key(self, known: set[str]) -> None:
         """Delete our key and verify; was the answer with its id lost, it is the one that was not there before."""
-        for _ in range(3):
+        doomed, iam = {self.key} - {""}, self.client("iam")
+        for turn in range(4):  # IAM's lists lag behind: several looks before anything is claimed
             try:
-                ours = {key for key in self.keys() if key == self.key or not (self.key or key in known)}
-                if not ours:
-                    self.key_fate = "deleted"
-                    return self.say("Temporary access key deleted, verified. Now sign out: aws logout", GREEN)
-                for key in ours:
-                    self.client("iam").delete_access_key(AccessKeyId=key)
+                for key in doomed:
+                    tried(partial(iam.delete_access_key, AccessKeyId=key), "NoSuchEntity")
+                listed = set(self.keys())
+                if (self.key or turn == 3) and not (listed & doomed or listed - known):
+                    self.key_fate = "deleted" if doomed else "none is listed"
+                    return self.say(*(TEXT["ended"], GREEN) if doomed else (TEXT["no-key"], RED))
+                doomed |= set() if self.key else listed - known
             except (ClientError, BotoCoreError) as err:
                 self.complain(self.explain(err))
-                time.sleep(1)
+            time.sleep(1)
         self.key_fate = "LEFT BEHIND"
-        raise Failure("KeyLeft", left=self.key)
+        raise Failure("KeyLeft", left=", ".join(doomed))
 
 
-def drop_profile(path: Path, profile: str, key: str) -> bool:
-    """Rewrite the file without that profile, atomically, with the same mode."""
+def drop_profile(path: Path, profile: str, key: str) -> bool:  # rewrite the file without it, atomically, same mode
     before, after = path.read_bytes().decode() if path.exists() else "", ""
     for part in re.split(r"(?m)^(?=\[)", before):
         header = re.match(r"\[\s*(?:profile\s+)?[\"']?(.*?)[\"']?\s*\]", part)
-        # What [default] of the config file says about Region and output is no part of the key.
+        # [default]'s Region and output in the config file are no part of the key; comments belong to what comes next.
         is_meant = header is not None and header[1] == profile and (profile != "default" or "aws_access_key_id" in part)
-        after += "" if is_meant else part
+        after += re.sub(r"(?ms)\A.*?((?:^[ \t]*[#;][^\n]*\n|^[ \t]*\n)*)\Z", r"\1", part) if is_meant else part
     if key in after:
         raise ValueError(f"{key} stands elsewhere in it too")
     if after != before:
@@ -607,15 +606,15 @@ def drop_profile(path: Path, profile: str, key: str) -> bool:
     return after != before
 
 
-def read_file(path: str | None) -> str:
+def opened(path: str, mode: str = "r") -> Any:  # a file that the person named; a new one is for their eyes only
     try:
-        return Path(path).read_text(encoding="utf-8") if path else ""
-    except (OSError, UnicodeDecodeError) as err:
+        how: Any = {"encoding": "utf-8" + "-sig" * (mode == "r"), "errors": "replace"}
+        return open(path, mode, opener=partial(os.open, mode=0o600), **how)
+    except OSError as err:
         raise Failure("BadFile", path=path, why=err) from err
 
 
-def end_of(text: str) -> datetime | None:
-    """When an exemption ends; a date is UTC and inclusive."""
+def end_of(text: str) -> datetime | None:  # when an exemption ends; a date is UTC and inclusive
     for form, rest in (("%Y-%m-%d", timedelta(days=1)), ("%Y-%m-%dT%H:%MZ", timedelta())):
         with contextlib.suppress(ValueError):
             return datetime.strptime(text, form).replace(tzinfo=UTC) + rest
@@ -624,11 +623,10 @@ def end_of(text: str) -> datetime | None:
 
 class Bucket:
     def __init__(self, name: str, run: Run, region: str = "") -> None:
-        self.name, self.run, self.args, self.region = re.sub(r"^arn:[^:]+:s3:::", "", name), run, run.args, region
+        self.name, self.run, self.args, self.region = name, run, run.args, region
         self.before = self.after = self.error = self.remedy = ""
         self.done, self.tags, self.exempt = False, dict[str, str](), dict[str, str]()
-        self.versions: list[dict[str, Any]] = []
-        self.notes: list[str] = []
+        self.versions, self.notes = list[dict[str, Any]](), list[str]()
 
     @property
     def where(self) -> dict[str, Any]:
@@ -663,7 +661,6 @@ class Bucket:
         return f"{answer.get('Status', 'never')}/{answer.get('MFADelete', 'never')}"
 
     def setting(self, call: str, absent: str) -> dict[str, Any]:
-        """Empty where AWS says that there is no such setting, or the server has no such call."""
         return tried(lambda: getattr(self.s3(), call)(**self.where), absent, "NotImplemented")[0] or {}
 
     def read_tags(self) -> None:
@@ -699,8 +696,7 @@ class Bucket:
             self.notes.append(f"lifecycle rules: {rules}")
             raise Failure("LifecyclePresent", bucket=shlex.quote(self.name), profile=self.run.profile)
 
-    def act(self) -> None:
-        """Do what was asked; whatever happens, learn afterwards how the bucket really is."""
+    def act(self) -> None:  # do what was asked; whatever happens, learn afterwards how the bucket really is
         try:
             {"enable": self.enable, "disable": self.disable, "delete-version": self.delete_versions}[self.args.verb]()
             self.done = True
@@ -708,18 +704,16 @@ class Bucket:
             self.after = ""
             with undisturbed(), contextlib.suppress(ClientError, BotoCoreError):
                 self.after = self.state()
+            self.done = self.args.verb == "enable" and self.after == ON and not self.args.prove
             self.notes += [] if self.after else ["its state could not be read afterwards: run check"]
             raise
 
-    def switch(self, wanted: str) -> None:
-        """4: PutBucketVersioning with both fields, then read back until it agrees."""
-        setting = dict(zip(("Status", "MFADelete"), wanted.split("/"), strict=True))
+    def switch(self, wanted: str) -> None:  # 4: PutBucketVersioning with both fields, then read back until it agrees
+        new = dict(zip(("Status", "MFADelete"), wanted.split("/"), strict=True))
         purpose = f"to turn MFA delete {'on' if wanted == ON else 'OFF'}: {self.name}"
-        put = self.s3(once=True).put_bucket_versioning
         try:
-            self.run.with_code(purpose, put, VersioningConfiguration=setting, **self.where)
-        except (ClientError, HTTPClientError) as err:
-            # No answer, or a fault of the server: the change may have been made all the same.
+            self.run.with_code(purpose, self.s3(True).put_bucket_versioning, **self.where, VersioningConfiguration=new)
+        except (ClientError, HTTPClientError) as err:  # no answer, or a fault: it may have been made all the same
             if isinstance(err, ClientError) and err.response["ResponseMetadata"].get("HTTPStatusCode", 0) < 500:
                 raise
             self.run.say("No clear answer; looking at the bucket itself.", YELLOW)
@@ -743,7 +737,7 @@ class Bucket:
 
     def prove(self) -> None:
         """Show that a version delete without a code is refused, on an object of our own; remove it with the next."""
-        item = self.where | {"Key": f"mfa-delete-proof/{stamp(datetime.now(UTC))}.txt"}
+        item = self.where | {"Key": f"mfa-delete-proof/{datetime.now(UTC):{STAMP}}.txt"}
         item["VersionId"] = self.s3().put_object(**item, Body=b"Proof that MFA delete works.\n")["VersionId"]
         self.notes.append(f"proof object left behind: {item['Key']}, version {item['VersionId']}")
         delete = self.s3(once=True).delete_object
@@ -792,7 +786,7 @@ class Bucket:
         """(key, version id) of all that was named; version id "" is the delete marker that hides the key."""
         wanted = {(self.args.key, each) for each in self.args.version_id or []}
         try:
-            listed = json.loads(read_file(self.args.versions_file) or "[]")
+            listed = json.load(opened(self.args.versions_file)) if self.args.versions_file else []
             rows = listed if isinstance(listed, list) else [row for kind in LISTED for row in listed.get(kind) or []]
             wanted |= {(str(row["Key"]), str(row["VersionId"])) for row in rows}
         except (ValueError, KeyError, TypeError, AttributeError) as err:
@@ -804,25 +798,28 @@ class Bucket:
         pages = self.s3().get_paginator("list_object_versions")
 
         def of(key: str) -> list[dict[str, Any]]:
-            parts = [part for page in pages.paginate(**self.where, Prefix=key) for part in page.items()]
-            rows = [{"Size": None} | row for kind, part in parts if kind in LISTED for row in part if row["Key"] == key]
-            hiding = [
-                row["VersionId"] for row in rows if row["IsLatest"] and row["Size"] is None and (key, "") in wanted
-            ]
-            return [row for row in rows if (key, row["VersionId"]) in wanted or row["VersionId"] in hiding]
+            rows: list[dict[str, Any]] = []
+            for page in pages.paginate(**self.where, Prefix=key):
+                found = [{"Size": None} | row for kind in LISTED for row in page.get(kind, [])]
+                rows += [row for row in found if row["Key"] == key]
+                if any(row["Key"] != key for row in found):  # keys come in order, and ours is the first
+                    break
+            hidden = (key, "") in wanted and any(row["IsLatest"] and row["Size"] is None for row in rows)
+            newest = max((row["LastModified"] for row in rows if row["Size"] is not None), default=None)
+            hiding = [r for r in rows if r["Size"] is None and hidden and (not newest or r["LastModified"] >= newest)]
+            return [row for row in rows if (key, row["VersionId"]) in wanted or row in hiding]
 
         with ThreadPoolExecutor(10) as pool:
             rows = [row for found in pool.map(of, sorted({key for key, _ in wanted})) for row in found]
         return [{name: row[name] for name in ("Key", "VersionId", "Size", "IsLatest")} for row in rows]
 
-    def show_versions(self) -> None:
-        """7: what will be gone for good; the person agrees to the number."""
+    def show_versions(self) -> None:  # 7: what will be gone for good; the person agrees to the number
         wanted = self.wanted_versions()
         self.versions = self.find_versions(wanted)
         count, size = len(self.versions), sum(each["Size"] or 0 for each in self.versions)
         for each in self.versions[:20]:
             what = "delete marker: its object comes back" if each["Size"] is None else f"{each['Size']} bytes"
-            self.run.say(f"  {each['Key']}  {each['VersionId']}  {what}{', latest' if each['IsLatest'] else ''}")
+            self.run.say(f"  {each['Key']!r}  {each['VersionId']}  {what}{', latest' if each['IsLatest'] else ''}")
         gone = f"{len(wanted) - count} of those named do not exist (any more)"
         self.run.say(f"{self.name}: {count} version(s), {size} bytes, will be gone for good, 20 are shown; {gone}.")
         self.done = not count
@@ -831,20 +828,24 @@ class Bucket:
 
     def delete_versions(self) -> None:
         targets = [{name: each[name] for name in ("Key", "VersionId")} for each in self.versions]
-        for batch in (targets[start : start + MAX_KEYS] for start in range(0, len(targets), MAX_KEYS)):
-            purpose = f"to delete {len(batch)} version(s) for good: {self.name}"
-            what = self.where | {"Delete": {"Objects": batch}}
-            for each in self.run.with_code(purpose, self.s3(once=True).delete_objects, **what).get("Errors", []):
-                failure = self.run.explain(ClientError({"Error": each}, "DeleteObjects"), self.name)
-                self.run.complain(failure, f"{each['Key']} {each['VersionId']}")
-        left = len(self.find_versions({(each["Key"], each["VersionId"]) for each in targets}))
-        self.notes.append(f"{len(targets) - left} deleted, {left} left")
+        left = len(targets)
+        try:
+            for batch in (targets[start : start + MAX_KEYS] for start in range(0, len(targets), MAX_KEYS)):
+                purpose = f"to delete {len(batch)} version(s) for good: {self.name}"
+                what = self.where | {"Delete": {"Objects": batch}}
+                for each in self.run.with_code(purpose, self.s3(once=True).delete_objects, **what).get("Errors", []):
+                    failure = self.run.explain(ClientError({"Error": each}, "DeleteObjects"), self.name)
+                    self.run.complain(failure, f"{each['Key']} {each['VersionId']}")
+        finally:  # whatever happened: what is gone, by counting what is left
+            with undisturbed(), contextlib.suppress(ClientError, BotoCoreError):
+                left = len(self.find_versions({(each["Key"], each["VersionId"]) for each in targets}))
+                self.notes.append(f"{len(targets) - left} deleted, {left} left")
         demand(not left, "NotAllDeleted", count=left)
 
 
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:  # must not print a code that somebody typed as an argument
-        super().error(re.sub(r"\d{6}", "******", message))
+        super().error(re.sub(r"\d{3}\s?\d{3}", "******", message))
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -856,22 +857,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         sub = verbs.add_parser(verb, help=summary, description=summary, **style)
         for row in OPTIONS.strip().splitlines():
             flag, initials, kind, text = (part.strip() for part in row.split("|"))
+            sub.set_defaults(**{flag.strip("-").replace("-", "_"): None})  # every option exists, whatever the verb
             if ("v" if "-" in verb else verb[0]) in initials.split():
-                sub.add_argument(flag, help=text, **KINDS.get(kind, {}))
-            else:  # every option exists, whatever the verb
-                sub.set_defaults(**{flag.strip("-").replace("-", "_"): None})
-    args = top.parse_args(argv)
-    for text, is_wrong in mistakes(args).items():
-        if is_wrong:
-            top.error(text)
-    return args
-
-
-def mistakes(a: argparse.Namespace) -> dict[str, object]:
+                sub.add_argument(flag, help=text, **KINDS.get(kind, {"action": kind}))
+    a = top.parse_args(argv)
     changes, terminal = a.verb != "check", sys.stdin is not None and sys.stdin.isatty()
     url = a.endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     no_target = not (a.undelete or a.versions_file or (a.key and a.version_id)) or len(a.bucket or []) != 1
-    return {
+    mistakes: dict[str, object] = {
         "--mfa-code takes only -: a code as an argument stays in the shell's history": a.mfa_code not in (None, "-"),
         "give either --tagged, or --bucket and --from-file": bool(a.bucket or a.from_file) == bool(a.tagged),
         "--tagged is KEY=VALUE": a.tagged and "=" not in a.tagged,
@@ -883,12 +876,18 @@ def mistakes(a: argparse.Namespace) -> dict[str, object]:
         "--temporary-key is for AWS only": a.s3_compatible and a.temporary_key,
         "no terminal: give codes with --mfa-code -": changes and not (a.dry_run or terminal or a.mfa_code),
     }
+    for text in [text for text, is_wrong in mistakes.items() if is_wrong]:
+        top.error(text)
+    return a
 
 
 def main(argv: list[str] | None = None) -> int:
     run = Run(parse(argv))
     for each in SIGNALS:
         signal.signal(each, on_signal)
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # the shell would show the code that is typed after fg
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.reconfigure(errors="replace")
     run.attempt(run.work)
     code = run.finish()
     if run.mute:  # nothing more can be written, and the interpreter must not try

@@ -60,6 +60,7 @@ def lifecycle_obstacle(bucket: BucketKey, rules: tuple[str, ...]) -> str:
     """
     shown = "\n".join([quoted(rule) for rule in rules[:RULES_SHOWN]] + _more(len(rules) - RULES_SHOWN))
     where = f"--bucket {bucket.name} --region {bucket.region} --expected-bucket-owner {bucket.account}"
+    save = f"aws s3api get-bucket-lifecycle-configuration {where} --query '{{Rules: Rules}}' --output json"
     return f"""## First: a lifecycle configuration is in the way
 
 S3 refuses MFA delete on a bucket that has a lifecycle configuration, even one whose rules are all disabled. It has:
@@ -73,8 +74,7 @@ Save the configuration, then remove it; it cannot be put back while MFA delete i
 somebody deletes them with a code. If the bucket cannot do without it, MFA delete is not for this bucket.
 
 ```sh
-aws s3api get-bucket-lifecycle-configuration {where} > lifecycle-{bucket.name}.json
-aws s3api delete-bucket-lifecycle {where}
+{save} > lifecycle-{bucket.name}-$(date +%s).json && aws s3api delete-bucket-lifecycle {where}
 ```
 """
 

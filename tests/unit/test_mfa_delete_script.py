@@ -2,13 +2,19 @@
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError, SSLError
+from botocore.exceptions import (
+    ClientError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -231,7 +237,7 @@ def test_an_exemption_by_date_is_inclusive() -> None:
 def test_no_code_survives_in_an_error(text: str, code: str) -> None:
     args = argparse.Namespace(profile=None, verb="enable", dry_run=None, json=None, wait=0)
     run = script.Run(args)
-    run.used.add(code)
+    run.hidden.add(code)
     failure = run.explain(refusal("NotDeviceOwnerError", f"{text} {code} {text}{code}"), NAME)
     assert code not in failure.said.replace("R1", "")
 
@@ -380,3 +386,56 @@ def test_the_script_stays_small() -> None:
     assert len(lines) <= 900
     imported = {line.split()[1].partition(".")[0] for line in lines if re.match(r"\s*(import|from) \w", line)}
     assert not imported & {"shared", "handlers", "local", "cli"}
+
+
+def test_a_secret_inside_an_error_text_is_not_shown(run: script.Run) -> None:
+    run.hidden |= {"wJalr+XUt/EXAMPLEKEY"}
+    error = refusal("Odd", "secret wJalr+XUt/EXAMPLEKEY over http://ann:pa55@proxy.example.com:8080 failed")
+    said = run.explain(error, NAME).said
+    assert "EXAMPLEKEY" not in said
+    assert "pa55" not in said
+    assert "proxy.example.com" in said
+
+
+def test_what_a_credential_process_printed_is_not_shown(run: script.Run) -> None:
+    error = CredentialRetrievalError(provider="custom-process", error_msg="token=hunter2")
+    assert "hunter2" not in run.explain(error, NAME).said
+
+
+def test_an_explicit_deny_is_not_blamed_on_the_identity(run: script.Run) -> None:
+    text = (
+        "User: x is not authorized to perform: s3:DeleteObjectVersion with an explicit deny in a resource-based policy"
+    )
+    assert "to root too" in run.explain(refusal("AccessDenied", text), NAME).means
+
+
+def test_comments_of_the_next_profile_stay(tmp_path: Path) -> None:
+    path = tmp_path / "credentials"
+    path.write_text("[root_user]\naws_access_key_id = AKIAROOT\n\n# of work\n; and more\n[work]\nx = 1\n")
+    assert script.drop_profile(path, "root_user", "AKIAROOT")
+    assert path.read_text() == "\n# of work\n; and more\n[work]\nx = 1\n"
+
+
+def test_a_list_that_lags_behind_is_not_believed(run: script.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    lists: Iterator[list[str]] = iter([[], [], [], ["AKIANEW"], []])  # what is said of one, and then of a lost one
+
+    class Iam:
+        def list_access_keys(self) -> dict[str, Any]:
+            calls.append("list")
+            keys = [{"AccessKeyId": key, "CreateDate": datetime(2026, 1, 1, tzinfo=UTC)} for key in next(lists)]
+            return {"AccessKeyMetadata": keys}
+
+        def delete_access_key(self, AccessKeyId: str) -> None:
+            calls.append(AccessKeyId)
+
+    monkeypatch.setattr(run, "client", lambda *_args, **_kw: Iam())
+    monkeypatch.setattr("time.sleep", lambda _s: None)
+    run.key = "AKIANEW"
+    run.end_temporary_key(set())
+    assert calls == ["AKIANEW", "list"]
+    calls.clear()
+    run.key = ""  # its answer was lost
+    run.end_temporary_key(set())
+    assert calls == ["list", "list", "list", "AKIANEW", "list"]
+    assert run.key_fate == "deleted"
