@@ -63,6 +63,9 @@ e2e: setup build ## sam build and sam deploy to the embedded cloud; event in, al
 
 test: check e2e ## everything; what CI runs
 
+faults: setup ## 2,000 events while a fifth of AWS's answers are errors, and floods: nothing lost, nothing wrong
+	@PYTHONPATH=src:. POWERTOOLS_LOG_LEVEL=CRITICAL $(PY) -m bench.faults
+
 demo: setup build ## see it work, without AWS
 	@$(PY) -m local.demo
 
@@ -85,4 +88,4 @@ pins: setup ## resolve the requirement files again
 clean: ## remove what was built, and .venv
 	@rm -rf .venv .aws-sam build
 
-.PHONY: help setup fmt lint types unit functional template docs docs-verify check build e2e test demo local-up local-down invoke deploy pins clean
+.PHONY: help setup fmt lint types unit functional template docs docs-verify check build e2e test faults demo local-up local-down invoke deploy pins clean

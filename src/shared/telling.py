@@ -66,9 +66,7 @@ class Teller:
             starts += EVERY
         if allotment.digest:
             taken += rest if self._publish(render.digests(rest, self._settings, self._clock()), starts, errors) else []
-        for told in taken if listens else []:
-            self._store.pay(by_told[told])
-        paid = len(taken) if listens else 0
+        paid = sum(self._pay(by_told[told], errors) for told in taken) if listens else 0
         return Sent(paid=paid, still_owed=len(by_told) - paid, errors=tuple(errors))
 
     def _claim(self, ordered: list[Told], *, gathers: bool) -> tuple[pace.Allotment | None, bool]:
@@ -95,6 +93,15 @@ class Teller:
                 continue
             return allotment, topic.confirmed
         return None, False
+
+    def _pay(self, owed: Owed, errors: list[Exception]) -> bool:
+        """One that cannot be noted as sent will come twice; the others must not for its sake."""
+        try:
+            self._store.pay(owed)
+        except AWS_ERRORS as error:
+            errors.append(error)
+            return False
+        return True
 
     def _what_is_known(self) -> KnownTopic:
         """A confirmed topic is believed for a while, and the pace as we left it: most events ask for nothing."""

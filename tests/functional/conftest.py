@@ -9,8 +9,10 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -45,6 +47,7 @@ class Stage:
     root: dict[str, int] = field(
         default_factory=lambda: {"AccountAccessKeysPresent": 0, "AccountMFAEnabled": 1, "AccountPasswordPresent": 1}
     )
+    kept: list[dict[str, Any]] = field(default_factory=list)
     root_device: str = f"arn:aws:iam::{ACCOUNT}:root"
 
     def __post_init__(self) -> None:
@@ -103,6 +106,10 @@ class Stage:
     def messages(self) -> list[dict[str, Any]]:
         """What the topic's subscriber got since last asked: envelopes of SNS."""
         return [json.loads(body) for body, _ in self.drain(self.env["INBOX_URL"])]
+
+    def keep(self) -> None:
+        """Put what came into `kept`; SQS's lists are long to read anew."""
+        self.kept += self.messages()
 
     def subjects(self) -> list[str]:
         """The subjects of what came since last asked."""
@@ -171,7 +178,14 @@ def _copied(table: Table, _memo: Any) -> Table:
 
 
 @pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[Stage]:
+def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Stage]:
+    """A stage of the test's own."""
+    with staged(monkeypatch, tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def staged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Stage]:
     """AWS from nothing: no profile, endpoint or key of this machine is seen."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
