@@ -132,9 +132,9 @@ def _told(finding: Finding, change: Change, e: Evidence) -> Transition:
 def _seen(stored: Finding | None, seen: Finding, e: Evidence) -> Transition | None:
     if stored is None:
         return _opened(seen, Change.OPENED, e)
-    # What was acknowledged was this and no more: another rule, another refusal is news.
-    is_other = stored.status is Status.ACKNOWLEDGED and seen.detail != stored.detail
-    if stored.is_deed and not stored.is_proof:
+    # What was done, or acknowledged, was this and no more: another exception, rule or refusal is news.
+    is_other = seen.detail != stored.detail and (stored.is_deed or stored.status is Status.ACKNOWLEDGED)
+    if stored.is_deed and not stored.is_proof and not is_other:
         return _more(stored, seen, e)
     if not stored.is_open or is_other:
         return _opened(seen, Change.REOPENED, e)

@@ -290,15 +290,35 @@ def test_without_a_stack_the_command_says_what_to_do(cloud: Cloud) -> None:
     assert done.stderr.startswith("guardrail: there is no stack elsewhere in this account and Region")
 
 
+def script(cloud: Cloud, verb: str, bucket: str, *words: str, codes: int = 1) -> None:
+    """The runbook script, run by root."""
+    typed = "".join(f"{cloud.next_code()}\n" for _ in range(codes))
+    who = ["--account", cloud.account, "--mfa-code", "-", "--mfa-serial", cloud.device.serial, "--keep-key"]
+    command = [sys.executable, str(ROOM / "runbook" / "mfa_delete.py"), verb, "--bucket", bucket, *who, *words]
+    env = cloud.environment()
+    done = subprocess.run(command, env=env, input=typed, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_planned_work_by_the_script_pages_nobody(cloud: Cloud, outputs: dict[str, str]) -> None:
+    name = vault(cloud, "planned-vault")
+    script(cloud, "enable", name)
+    eventually(lambda: [mail for mail in mails(cloud, name) if mail.subject.startswith("[resolved]")])
+    before = len(mails(cloud, name))
+    script(cloud, "disable", name, "--for", "2h", "--reason", "clean-up CHG-42")
+    told = eventually(lambda: mails(cloud, name)[before:])
+    stack.sweep(cloud, outputs)
+    time.sleep(2)
+    assert [mail.subject.split(":")[0] for mail in told] == ["[medium] Exception changed"]
+    assert '"clean-up CHG-42"' in told[0].body
+    script(cloud, "enable", name)
+    eventually(lambda: len(mails(cloud, name)) > before + 1)
+    assert not [mail for mail in mails(cloud, name)[before:] if mail.subject.startswith(("[critical]", "[high]"))]
+
+
 def test_the_runbooks_proof_is_one_alert_that_says_so(cloud: Cloud, outputs: dict[str, str]) -> None:
     name = vault(cloud, "proved-vault")
-    env = cloud.environment()
-    script = [sys.executable, "mfa_delete.py", "enable", "--account", cloud.account, "--bucket", name, "--prove"]
-    codes = f"{cloud.next_code()}\n{cloud.next_code()}\n"
-    command = [*script, "--mfa-code", "-", "--mfa-serial", cloud.device.serial, "--keep-key"]
-    folder = ROOM / "runbook"
-    done = subprocess.run(command, cwd=folder, env=env, input=codes, text=True, capture_output=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    script(cloud, "enable", name, "--prove", codes=2)
     told = eventually(lambda: [mail for mail in mails(cloud, name) if mail.subject.startswith("[proof]")])
     assert told[0].body.startswith("Proof received: refused version deletes are seen")
     time.sleep(2)  # the removal of the proof's object has gone by

@@ -10,7 +10,7 @@ import pytest
 from handlers import bucket_change, sweep, version_delete
 from shared import lifecycle
 from shared.aws.store import Commit
-from tests.functional.conftest import ACCOUNT, Stage
+from tests.functional.conftest import ACCOUNT, TAG, Stage
 from tests.functional.events import batch, event
 from tests.functional.test_handlers import TICK, disabled, exempt, key, protected
 
@@ -352,3 +352,21 @@ def test_what_a_finding_was_is_kept_for_four_hundred_days(stage: Stage) -> None:
     assert docs[2]["changes"][0]["finding"]["why"] == "CHG-42"
     keep = timedelta(seconds=int(found[-1]["expires_at"]["N"]) - stage.now.timestamp())
     assert keep == timedelta(days=400)
+
+
+def test_an_exception_that_is_lengthened_or_removed_within_the_hour_is_told_again(stage: Stage) -> None:
+    protected(stage)
+    for number, until in enumerate(["2026-09-26", "2026-12-01", None]):
+        if until:
+            exempt(stage, "vault", until, "migration")
+        else:
+            stage.s3.put_bucket_tagging(Bucket="vault", Tagging={"TagSet": [TAG]})
+        changed = event("put-bucket-tagging.single-tag", "vault", event_id=f"tags-{number}", at=stage.now)
+        stage.invoke(bucket_change.handler, changed)
+        stage.later(minutes=2)
+    titles = [json.loads(message["Message"])["title"] for message in stage.messages()]
+    assert [title.partition("was changed: ")[2] for title in titles] == [
+        'until "2026-09-26", because "migration".',
+        'until "2026-12-01", because "migration".',
+        "removed.",
+    ]
