@@ -113,7 +113,7 @@ def _failures(report: dict[str, int]) -> dict[str, int]:
 
 def main() -> int:
     """Run all, print the table and one JSON line."""
-    console, reports = Console(), dict[str, dict[str, int]]()
+    console, reports = Console(width=140), dict[str, dict[str, int]]()
     for name, run in RUNS.items():
         began = time.monotonic()
         reports[name] = _alone(run)
