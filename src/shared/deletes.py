@@ -48,8 +48,9 @@ def settle_batch(event: Any, guard: Guardrail, deadline: Deadline) -> Report:
     groups = list(_groups(_joined(messages, run), guard.rules.window).values())
     _look_ahead([group[0][1] for group in groups], guard, run)
     for group in groups:
-        for start in range(0, len(group), EVENTS_AT_ONCE):
-            part = group[start : start + EVENTS_AT_ONCE]
+        at_once = EVENTS_AT_ONCE // (2 if group[0][1].own_ids else 1)
+        for start in range(0, len(group), at_once):
+            part = group[start : start + at_once]
             if deadline() < SPARE_S:
                 run.failed += [message_id for message_id, _ in part]
             else:
@@ -155,9 +156,9 @@ def _settle_group(group: list[Message], guard: Guardrail, run: _Run) -> None:
     try:
         settled = _write(trigger, guard, run)
     except Known as known:
-        rest = [(message_id, one) for message_id, one in group if one.event_ids[0] not in known.event_ids]
+        rest = [_joining(message, known) for message in group if message[1].event_ids[0] not in known.event_ids]
         run.duplicates += len(group) - len(rest)
-        return _settle_group(rest, guard, run)
+        return _settle_group(rest, guard, run) if rest else None
     except (*AWS_ERRORS, Conflict) as error:
         logger.error("group not settled", extra={"bucket": trigger.bucket.name, "error": type(error).__name__})
         run.failed += [message_id for message_id, _ in group]
@@ -168,6 +169,13 @@ def _settle_group(group: list[Message], guard: Guardrail, run: _Run) -> None:
     run.owed.update({owed.sk: owed for owed in settled.owed})
     run.settled[trigger.bucket] = settled
     return None
+
+
+def _joining(message: Message, known: Known) -> Message:
+    """S3's own event told of this delete before: now it is known who did it, and it must not count twice."""
+    message_id, trigger = message
+    is_news = set(trigger.own_ids).isdisjoint(known.own_ids)
+    return message if is_news else (message_id, replace(trigger, own_ids=(), joins=1))
 
 
 def _write(trigger: Trigger, guard: Guardrail, run: _Run) -> Settled:
@@ -189,4 +197,6 @@ def _merged(group: list[Message]) -> Trigger:
         last_at=max(trigger.at for trigger in unique),
         objects=tuple(dict.fromkeys(objects))[:OBJECTS_KEPT],
         count=len(unique),
+        own_ids=tuple(dict.fromkeys(own for trigger in unique for own in trigger.own_ids)),
+        joins=sum(trigger.joins for trigger in unique),
     )

@@ -130,6 +130,7 @@ class Trigger:
     `at` and `last_at` are aware UTC, whole seconds, as CloudTrail writes them; they differ for groups only.
     `objects` holds the first few of the versions named; `count` is how many requests there were.
     `restores`: what was deleted is a delete marker, so that an object came back.
+    `own_ids`: the ids that S3's own events of the same deletes have or will have; `joins`: how many of them have told.
     """
 
     kind: TriggerKind
@@ -151,6 +152,8 @@ class Trigger:
     objects: tuple[ObjectVersion, ...] = ()
     count: int = 1
     restores: bool = False
+    own_ids: tuple[str, ...] = ()
+    joins: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,7 +148,7 @@ class Guardrail:
                 time.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311  # jitter, no secret
                 evidence = self.look(evidence.trigger)
             except Known as known:
-                if len(known.event_ids) < len(evidence.trigger.event_ids):
+                if known.own_ids or len(known.event_ids) < len(evidence.trigger.event_ids):
                     raise
                 return self._with_what_is_left(evidence, duplicates=len(known.event_ids))
         raise Conflict(f"{evidence.trigger.bucket.name} was settled by others {ATTEMPTS} times in a row")
@@ -170,6 +170,7 @@ class Guardrail:
             before=evidence.last,
             last=plan.last,
             event_ids=evidence.trigger.event_ids,
+            own_ids=evidence.trigger.own_ids,
             transitions=plan.transitions,
             now=evidence.now,
         )

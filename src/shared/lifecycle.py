@@ -8,7 +8,7 @@ from shared.deeds import VERSION_DELETE_DENIED, VERSION_DELETED
 from shared.evidence import Evidence
 from shared.facts import BucketState, Gone, Last, ObjectVersion, TriggerKind, Verdict
 from shared.finding import OBJECTS_KEPT, Change, Finding, Severity, Status, Transition
-from shared.judgement import Judgement, judge, window_end
+from shared.judgement import Judgement, judge, window, window_end
 from shared.states import PROTECTION_TAG_REMOVED, accepted_expiries
 
 REMIND_AFTER = {
@@ -94,7 +94,21 @@ def _step(judgement: Judgement, e: Evidence) -> tuple[Transition, ...]:
 
 def _held(holding: tuple[Finding, ...], e: Evidence) -> list[Transition]:
     by_id = {finding.id: finding for finding in e.memory.findings}
-    return [change for seen in holding if (change := _seen(by_id.get(seen.id), seen, e))]
+    seen_now = [change for seen in holding if (change := _seen(by_id.get(seen.id), seen, e))]
+    return seen_now + _joined(e)
+
+
+def _joined(e: Evidence) -> list[Transition]:
+    """What S3's own events told, without a name, passes to the finding that names who did it."""
+    start = window(e.trigger.at, e.rules.window)
+    found = (f for f in e.memory.findings if f.control == VERSION_DELETED.id and f.is_open and f.window == start)
+    nameless = next((f for f in found if f.principal and not f.principal.is_named), None)
+    if nameless is None or not e.trigger.joins:
+        return []
+    if nameless.count <= e.trigger.joins:
+        return [_close(nameless, Change.SUPERSEDED, e.now)]
+    fewer = replace(nameless, count=nameless.count - e.trigger.joins, changed_at=e.now)
+    return [Transition(finding=fewer, change=Change.ENRICHED)]
 
 
 def _ends(finding: Finding, judgement: Judgement) -> bool:

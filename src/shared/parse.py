@@ -100,7 +100,9 @@ def version_delete(event: Event) -> Trigger:
     version = ObjectVersion(key=_text(asked, "key")[:1024], version_id=version_id[:1024])
     # S3 answers so when the version named was itself a delete marker: the object behind it is back.
     was_marker = _text(_mapping(detail.get("responseElements")), "x-amz-delete-marker") == "true"
-    return _trigger(TriggerKind.VERSION_DELETE, detail, objects=(version,), restores=was_marker)
+    request = _text(detail, "requestID")[:256]
+    own = (_own_event_id(request, version),) if request and not _text(detail, "errorCode") else ()
+    return _trigger(TriggerKind.VERSION_DELETE, detail, objects=(version,), restores=was_marker, own_ids=own)
 
 
 def sweep(event: Event) -> str:

@@ -309,6 +309,7 @@ class Storm:
 
     def _by(self, name: str, bucket: Bucket, event_id: str, user: str) -> dict[str, Any]:
         payload = self._event(name, bucket, event_id)
+        payload["detail"] |= {"requestID": event_id}
         payload["detail"]["userIdentity"] = {"type": "IAMUser", "arn": user, "accountId": ACCOUNT}
         return payload
 
@@ -328,7 +329,7 @@ class Storm:
         """None: the run failed, or its process died."""
         self.invocations += 1
         with pytest.MonkeyPatch.context() as patch:
-            if self.luck.random() < self.faults.rate / 10:
+            if self.luck.random() < self.faults.rate / 5:
                 patch.setattr(self.stage.guard.teller, "tell", self._die)
             try:
                 return self.stage.invoke(handler, payload)

@@ -340,8 +340,36 @@ def test_s3s_own_event_joins_cloudtrails_record_of_the_same_request(stage: Stage
     own["detail"]["object"] |= {"key": version["key"], "version-id": version["versionId"]}
     answer = stage.invoke(version_delete.handler, batch(own, named))
     assert (answer["duplicates"], answer["sent"]) == (1, 1)
+    later = stage.invoke(version_delete.handler, batch(own))
+    assert (later["duplicates"], later["sent"]) == (1, 0)  # also when it comes minutes later
     other = event("object-deleted.permanently", "vault")
     assert stage.invoke(version_delete.handler, batch(other))["sent"] == 1
+
+
+def test_a_delete_that_s3_told_of_first_is_one_finding_when_its_principal_is_known(stage: Stage) -> None:
+    protected(stage)
+    for number in range(2):
+        own = event("object-deleted.permanently", "vault", at=stage.now)
+        own["detail"] |= {"request-id": f"request-{number}"}
+        own["detail"]["object"] |= {"key": "k", "version-id": f"v{number}"}
+        stage.invoke(version_delete.handler, batch(own))
+    stage.later(minutes=3)
+    for number in range(2):
+        named = event(
+            "delete-object.version-deleted-by-root", "vault", event_id=f"named-{number}", requestID=f"request-{number}",
+            at=stage.now,
+        )  # fmt: skip
+        named["detail"]["requestParameters"] |= {"key": "k", "versionId": f"v{number}"}
+        stage.invoke(version_delete.handler, batch(named))
+        found = stage.guard.store.recall(key("vault"), now=stage.now).findings
+        assert (
+            sorted((f.principal.kind, f.count) for f in found if f.is_open and f.principal)
+            == [
+                [("Requester", 1), ("Root", 1)],
+                [("Root", 2)],
+            ][number]
+        )
+    assert len(stage.subjects()) == 2  # once without a name, once with it
 
 
 def test_losses_that_both_told_of_are_counted_once(stage: Stage) -> None:

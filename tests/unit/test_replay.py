@@ -160,6 +160,7 @@ def test_many_refusals_are_one_finding_and_high(tmp_path: Path) -> None:
         ),
         (b"[" * 100_000, "not JSON"),
     ],
+    ids=["half", "not UTF-8", "cut gzip", "no object", "no detail", "null detail", "too deep"],
 )
 def test_what_is_damaged_is_named_and_the_rest_is_judged(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "bad").write_bytes(content)

@@ -44,11 +44,11 @@ class Conflict(Exception):
 
 
 class Known(Exception):
-    """These events were settled before."""
+    """These events were settled before; `own_ids`: of these deletes S3's own events were."""
 
-    def __init__(self, event_ids: tuple[str, ...]) -> None:
-        super().__init__(f"{len(event_ids)} events were settled before")
-        self.event_ids = event_ids
+    def __init__(self, event_ids: tuple[str, ...], own_ids: tuple[str, ...]) -> None:
+        super().__init__(f"{len(event_ids)} events were settled before, {len(own_ids)} as S3's own")
+        self.event_ids, self.own_ids = event_ids, own_ids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +82,7 @@ class Commit:
     before: Last | None = None
     last: Last | None
     event_ids: tuple[str, ...]
+    own_ids: tuple[str, ...] = ()
     transitions: tuple[Transition, ...]
     now: datetime
 
@@ -118,7 +119,7 @@ class Store:
     def commit(self, commit: Commit) -> tuple[Owed, ...]:
         """Write a look. Returns the alerts that it owes. Raises Known (event ids) or Conflict."""
         owed = tuple(_owed(t, commit.now) for t in commit.transitions if t.is_told)
-        puts = [_event_put(event_id, commit.now) for event_id in commit.event_ids]
+        puts = [_event_put(event_id, commit.now) for event_id in (*commit.event_ids, *commit.own_ids)]
         puts.append(_bucket_put(commit))
         puts += [_put(_finding_item(t.finding, commit.now)) for t in commit.transitions]
         puts += [_put(_owed_item(o)) for o in owed]
@@ -270,9 +271,11 @@ def _raise_as_ours(error: ClientError, commit: Commit) -> None:
     if code(error) != "TransactionCanceledException":
         raise error
     failed = [reason.get("Code") for reason in error.response.get("CancellationReasons", [])]
-    known = tuple(e for e, why in zip(commit.event_ids, failed, strict=False) if why == "ConditionalCheckFailed")
+    ids = (*commit.event_ids, *commit.own_ids)
+    known = {each for each, why in zip(ids, failed, strict=False) if why == "ConditionalCheckFailed"}
     if known:
-        raise Known(known) from error
+        event_ids, own_ids = (tuple(i for i in some if i in known) for some in (commit.event_ids, commit.own_ids))
+        raise Known(event_ids, own_ids) from error
     if "ConditionalCheckFailed" in failed or "TransactionConflict" in failed:
         raise Conflict from error
     raise error
