@@ -11,7 +11,7 @@ import click
 
 from cli.records import Damaged, events_in, is_subscribed
 from cli.stack import Stack
-from cli.state import State, load_state
+from cli.state import State, before_exception, load_state
 from shared import lifecycle, parse, verdict
 from shared.evidence import Evidence, Memory, Rules
 from shared.facts import BadEvent, BucketKey, Gone, Outcome, Reading, Trigger
@@ -120,6 +120,8 @@ class _Judge:
 
     def _settle(self, trigger: Trigger, event: Event) -> tuple[Transition, ...]:
         memory = self._memory(trigger.bucket)
+        if self._state:
+            memory = before_exception(memory, trigger, event)
         reading = self._reading(trigger, event, memory)
         rules = Rules() if self._state else self._stack.guard.rules
         same = memory.judged and not (memory.last and memory.last.gone)

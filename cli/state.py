@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,12 @@ import click
 
 from shared.aws.buckets import tags_of
 from shared.evidence import Memory
+from shared.exemption import UNTIL_TAG
 from shared.expiry import lifecycle_of
 from shared.facts import (
+    TAGGING_CALLS,
     BucketState,
+    Exemption,
     Expiry,
     Gone,
     Last,
@@ -90,6 +93,17 @@ def _lifecycle(entry: Mapping[str, Any], trigger: Trigger, event: Event, version
     rules = (asked.get("LifecycleConfiguration") or {}).get("Rule") or []
     listed: Iterable[Any] = rules if isinstance(rules, list) else [rules]
     return lifecycle_of([rule for rule in listed if isinstance(rule, Mapping)], versioning)
+
+
+def before_exception(memory: Memory, trigger: Trigger, event: Event) -> Memory:
+    """The state file says how an exception is, not how it was: a tagging call that names one is what changed it."""
+    last = memory.last
+    if last is None or trigger.outcome is not Outcome.DONE or trigger.event_name not in TAGGING_CALLS:
+        return memory
+    if UNTIL_TAG not in json.dumps(event["detail"].get("requestParameters"), default=str):
+        return memory
+    was = Exemption(until="", reason="") if trigger.event_name == "UntagResource" else None
+    return replace(memory, last=replace(last, exemption=was))
 
 
 def load_state(path: Path, tag: tuple[str, str] = ("mfa-delete", "required")) -> State:

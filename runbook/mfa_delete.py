@@ -68,7 +68,7 @@ Uploads, reads and plain deletes (they add a delete marker) go on as before.
 TEXT = {
     "bad-code": "That is no six-digit code, or one that was used already: each works once. Wait for the next one.",
     "wrong-code": "S3 refused that code ({wrong} of 3): mistyped, too old or used before. Wait for the next one.",
-    "tags": "Infrastructure as code may strip the two tags. The guardrail takes 90 days at most, unless set otherwise.",
+    "tags": f"Tags {UNTIL}={{until}} and {REASON}={{reason}}. 90 days at most by default; other tools may strip them.",
     "kept": "Access key {key} still exists. Once done: aws iam delete-access-key --access-key-id {key}{profile}",
     "gone": "Access key {key} is deleted. With any role, this must print 0 within minutes (else root has another):\n"
     "  aws iam get-account-summary --query SummaryMap.AccountAccessKeysPresent",
@@ -517,7 +517,7 @@ class Run:
         reason = (self.args.reason or self.ask("Why (it becomes a tag on the bucket)?", "--reason")).strip()
         demand((end_of(until) or now) > now, "BadEnd", end=until)
         demand(re.fullmatch(r"[\w +\-=.:/@]{1,256}", reason), "BadReason")
-        self.say(TEXT["tags"])
+        self.say(TEXT["tags"].format(until=until, reason=reason))
         return {UNTIL: until, REASON: reason}
 
     def keys(self) -> dict[str, str]:

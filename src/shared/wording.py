@@ -113,6 +113,10 @@ def sentence(finding: Finding, settings: Settings) -> str:
             f"(tag {settings.protect_tag_key}={settings.protect_tag_value})"
             + ("." if finding.versioning_on else "; versioning is not on either.")
         )
+    return _other_sentence(finding, place, settings)
+
+
+def _other_sentence(finding: Finding, place: str, settings: Settings) -> str:
     fixed = {
         STATE_UNVERIFIABLE.id: _unverifiable_sentence(finding, place),
         VERSIONING_CHANGE_DENIED.id: (

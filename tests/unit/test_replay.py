@@ -131,6 +131,32 @@ def test_a_record_that_puts_lifecycle_rules_says_what_they_are(tmp_path: Path) -
     assert {each["finding"] for each in found} == {"mfa-delete-missing", "lifecycle-expires-versions"}
 
 
+def test_a_tagging_call_that_names_an_exception_is_what_set_or_removed_it(tmp_path: Path) -> None:
+    exempt = {"mfa-delete": "required", "mfa-delete-exempt-until": "2026-10-01", "mfa-delete-exempt-reason": "move"}
+    event = load("tag-resource.bucket.json")
+    bucket = event["detail"]["requestParameters"]["bucketName"]
+    tags = [{"Key": name, "Value": value} for name, value in exempt.items()]
+    event["detail"]["requestParameters"]["TagResourceRequest"]["Tags"]["Tag"] = tags
+    event["detail"]["eventTime"] = "2026-09-25T09:14:03Z"
+    (tmp_path / "set.json").write_text(json.dumps(event))
+    turned_off = entry("Disabled", PROTECTED) | {"tags": exempt}
+    name = bucket.replace("-", "_")
+    found, _, _ = replayed(state(tmp_path, **{name: turned_off}), tmp_path / "set.json")
+    assert [each["finding"] for each in found] == ["exception-set"]
+    removed = load("untag-resource.bucket.json")
+    removed["detail"]["requestParameters"]["tagKeys"] = ["mfa-delete-exempt-until"]
+    bucket = removed["detail"]["requestParameters"]["bucketName"]
+    (tmp_path / "removed.json").write_text(json.dumps(removed))
+    found, _, _ = replayed(state(tmp_path, **{bucket.replace("-", "_"): entry()}), tmp_path / "removed.json")
+    assert [each["finding"] for each in found] == ["exception-set"]
+
+
+def test_planned_work_is_quiet(tmp_path: Path) -> None:
+    exempt = {"mfa-delete": "required", "mfa-delete-exempt-until": "2026-10-01", "mfa-delete-exempt-reason": "move"}
+    told = state(tmp_path, vault=entry("Disabled") | {"tags": exempt})
+    assert replayed(told, EVENTS / "put-bucket-versioning.root-disables.json")[0] == []
+
+
 def test_a_deleted_bucket_was_gone_then(tmp_path: Path) -> None:
     found, _, _ = replayed(state(tmp_path, vault=entry()), EVENTS / "delete-bucket.done.json")
     assert [(each["finding"], each["severity"]) for each in found] == [("bucket-deleted", "critical")]
