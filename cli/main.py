@@ -7,6 +7,7 @@ import click
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.ack import ack
+from cli.doctor import doctor
 from cli.redrive import redrive
 from cli.replay import replay
 from cli.stack import STACK, Stack, Trouble
@@ -29,7 +30,7 @@ def guardrail(context: click.Context, name: str, profile: str | None, region: st
     context.obj = Stack(name, profile, region)
 
 
-for verb in (status, ack, redrive, replay):
+for verb in (status, doctor, ack, redrive, replay):
     guardrail.add_command(verb)
 
 

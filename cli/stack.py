@@ -7,6 +7,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
+from shared.aws.buckets import Enrolment
 from shared.aws.calling import CONFIG
 from shared.guardrail import Guardrail
 from shared.settings import Settings
@@ -25,17 +26,30 @@ class Stack:
         self.name = name
         self._profile, self._region = profile, region
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, region: str | None = None) -> Any:
         """A client of the operator's, who is asked for nothing until one is needed."""
         if boto3.DEFAULT_SESSION is None:
             boto3.setup_default_session(profile_name=self._profile, region_name=self._region)
         make: Any = boto3.client  # overloaded on literal service names
-        return make(service, config=CONFIG)
+        return make(service, config=CONFIG, region_name=region)
 
     @cached_property
     def _description(self) -> dict[str, Any]:
+        return self._described()
+
+    def exists_in(self, region: str) -> bool:
+        """Whether a stack of this name is deployed in another Region."""
+        return bool(self._described(region))
+
+    def enrolled_in(self, region: str) -> list[str]:
+        """Names of the buckets of another Region that carry the protection tag, as the Tagging API lists them."""
+        client = self.client("resourcegroupstaggingapi", region)
+        tag = self.settings.protect_tag_key, self.settings.protect_tag_value
+        return sorted(name for name, _ in Enrolment(*tag, client).buckets())
+
+    def _described(self, region: str | None = None) -> dict[str, Any]:
         try:
-            answer = self.client("cloudformation").describe_stacks(StackName=self.name)
+            answer = self.client("cloudformation", region).describe_stacks(StackName=self.name)
         except ClientError as error:
             if "does not exist" in str(error):
                 return {}

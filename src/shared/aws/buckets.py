@@ -27,6 +27,7 @@ from shared.quoting import redact
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
+    from mypy_boto3_resourcegroupstaggingapi import ResourceGroupsTaggingAPIClient
     from mypy_boto3_s3 import S3Client
 
 _REFUSED = {"AccessDenied", "AllAccessDisabled", "AccountProblem", "403"}
@@ -132,9 +133,9 @@ def _unreadable(error: ClientError, action: str, *, tagged: bool) -> Unreadable:
 class Enrolment:
     """Which buckets carry the protection tag, as the Tagging API has it: late, and with ghosts."""
 
-    def __init__(self, tag_key: str, tag_value: str) -> None:
+    def __init__(self, tag_key: str, tag_value: str, client: "ResourceGroupsTaggingAPIClient | None" = None) -> None:
         self._tag = (tag_key, tag_value)
-        self._tagging = boto3.client("resourcegroupstaggingapi", config=CONFIG)
+        self._tagging = client or boto3.client("resourcegroupstaggingapi", config=CONFIG)
 
     def buckets(self) -> Iterator[tuple[str, Tags]]:
         """Names and tags of the buckets of this Region that carry the tag, a request per hundred."""
