@@ -7,6 +7,7 @@ import click
 
 from cli.stack import Stack, Trouble
 from shared import lifecycle
+from shared.aws.calling import AWS_ERRORS
 from shared.aws.store import Commit, Conflict
 from shared.evidence import Memory
 from shared.facts import BucketKey
@@ -32,7 +33,7 @@ def ack(stack: Stack, finding_id: str, why: str, dry_run: bool) -> None:
     announces = stack.outputs["SweepFunctionName"]
     by = str(stack.client("sts").get_caller_identity()["Arn"])
     for _ in range(ATTEMPTS):
-        bucket, memory, finding = _find(stack.guard, finding_id.lower())
+        bucket, memory, finding = _find(stack.guard, finding_id.strip().lower())
         where = f"{finding.short_id} {finding.control} of {bucket.name or 'the root user'}"
         if dry_run:
             return click.echo(f"would acknowledge {where}, as {by}")
@@ -41,13 +42,18 @@ def ack(stack: Stack, finding_id: str, why: str, dry_run: bool) -> None:
             _write(stack.guard, bucket, memory, change)
         except Conflict:
             continue
-        stack.client("lambda").invoke(
-            FunctionName=announces,
-            InvocationType="Event",
-            Payload=json.dumps({"sweep": f"after an acknowledgement by {by}"}).encode(),
-        )
-        return click.echo(f"acknowledged {where}, as {by}; the sweep announces it")
+        click.echo(f"acknowledged {where}, as {by}; the sweep announces it")
+        return _let_announce(stack, announces, by)
     raise Trouble(f"finding {finding_id} changed {ATTEMPTS} times meanwhile; run the command again")
+
+
+def _let_announce(stack: Stack, function: str, by: str) -> None:
+    """It is stored already; should this be refused, the next sweep announces it all the same."""
+    payload = json.dumps({"sweep": f"after an acknowledgement by {by}"}).encode()
+    try:
+        stack.client("lambda").invoke(FunctionName=function, InvocationType="Event", Payload=payload)
+    except AWS_ERRORS as error:
+        click.echo(f"guardrail: the sweep could not be started ({error}); the next one announces it", err=True)
 
 
 def _find(guard: Guardrail, short_id: str) -> tuple[BucketKey, Memory, Finding]:

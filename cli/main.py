@@ -39,12 +39,16 @@ def main() -> None:
     try:
         sys.exit(guardrail.main(standalone_mode=False) or FINE)
     except click.exceptions.Abort:
-        sys.exit("guardrail: interrupted")
+        click.echo("guardrail: interrupted", err=True)
+        sys.exit(UNKNOWN)
     except click.ClickException as wrong:
         wrong.show()
         sys.exit(wrong.exit_code)
     except (Trouble, BotoCoreError, ClientError) as wrong:
         click.echo(f"guardrail: {wrong}", err=True)
+        sys.exit(UNKNOWN)
+    except Exception as wrong:  # noqa: BLE001  # exit code 1 would say that something was found
+        click.echo(f"guardrail: unexpected {type(wrong).__name__}: {wrong}", err=True)
         sys.exit(UNKNOWN)
 
 

@@ -12,6 +12,7 @@ from shared.facts import BUCKET_CALLS, VERSIONING_CALL
 from shared.parse import Event
 
 _BUCKET_ARN = re.compile(r"arn:[^:]*:s3:::.*", re.DOTALL)
+_BLANK = re.compile(r"\s*")
 _GZIP = b"\x1f\x8b"
 
 
@@ -27,10 +28,16 @@ def events_in(path: Path) -> Iterator[Event | Damaged]:
     for entry in _entries(_text(path)):
         if not isinstance(entry, Mapping):
             yield Damaged("an entry is not a JSON object")
-        elif {"detail", "detail-type", "eventName"}.isdisjoint(entry):
+        elif not _is_event(entry):
             yield Damaged("an entry is neither a CloudTrail record nor an EventBridge event")
         else:
             yield _as_event(entry)
+
+
+def _is_event(entry: Mapping[str, Any]) -> bool:
+    if "detail" in entry or "detail-type" in entry:
+        return True
+    return all(isinstance(entry.get(name), str) for name in ("eventName", "eventSource"))
 
 
 def is_subscribed(event: Event) -> bool:
@@ -45,7 +52,7 @@ def is_subscribed(event: Event) -> bool:
         return detail.get("deletion-type") == "Permanently Deleted" and version is not None
     if event.get("detail-type") != "AWS API Call via CloudTrail" or detail.get("eventSource") != "s3.amazonaws.com":
         return False
-    name, refused = detail.get("eventName"), "errorCode" in detail
+    name, refused = str(detail.get("eventName")), "errorCode" in detail
     if name == "DeleteObject":
         return _member(detail, "requestParameters", "versionId") is not None
     if name in {"TagResource", "UntagResource"}:
@@ -64,15 +71,15 @@ def _member(detail: Mapping[str, Any], outer: str, inner: str) -> Any:
 def _text(path: Path) -> str:
     try:
         raw = path.read_bytes()
-        return (gzip.decompress(raw) if raw.startswith(_GZIP) else raw).decode("utf-8")
+        return (gzip.decompress(raw) if raw.startswith(_GZIP) else raw).decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as wrong:
         raise Damaged(str(wrong)) from wrong
 
 
 def _entries(text: str) -> Iterator[Any]:
-    """One JSON document, or one on each line."""
+    """One JSON document, or several after each other, as in JSON lines."""
     try:
-        documents = [json.loads(text)]
+        documents = list(_documents(text))
     except (ValueError, RecursionError) as whole:
         lines = [line for line in text.splitlines() if line.strip()]
         if len(lines) < 2:
@@ -81,6 +88,19 @@ def _entries(text: str) -> Iterator[Any]:
     for document in documents:
         records = document.get("Records") if isinstance(document, Mapping) else None
         yield from records if isinstance(records, list) else document if isinstance(document, list) else [document]
+
+
+def _documents(text: str) -> Iterator[Any]:
+    decoder, at = json.JSONDecoder(), _next(text, 0)
+    while at < len(text):
+        document, at = decoder.raw_decode(text, at)
+        yield document
+        at = _next(text, at)
+
+
+def _next(text: str, at: int) -> int:
+    found = _BLANK.match(text, at)
+    return found.end() if found else at
 
 
 def _line(line: str) -> Any:

@@ -10,7 +10,9 @@ import click
 
 from cli.stack import Stack
 from shared import parse
-from shared.facts import BadEvent
+from shared.aws.calling import AWS_ERRORS
+from shared.evidence import WORD_OF_AN_EVENT
+from shared.facts import BadEvent, Trigger
 
 HIDE_S = 300
 """How long a message is ours; what is not done by then is in the queue again."""
@@ -30,29 +32,49 @@ class Waiting:
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Only show what waits there and what would be done.")
-@click.option("--drop-rejected", is_flag=True, help="Delete what was rejected as useless, after showing it.")
+@click.option("--drop-rejected", is_flag=True, help="Delete what was rejected, or is too old, after showing it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per message.")
 @click.pass_obj
 def redrive(stack: Stack, dry_run: bool, drop_rejected: bool, as_json: bool) -> int:
     """Replay what failed: by invoking the function, or through the delete queue. An event counts once, however often.
 
-    What was rejected as useless stays where it is; it would be rejected again.
+    What was rejected as useless stays where it is; it would be rejected again. So does an event older than a day, whose
+    word no function takes: keep it (--dry-run --json) and let `guardrail replay` judge it.
     Exit code 1 when something stays behind.
     """
     counts: Counter[str] = Counter()
-    for waiting in list(_waiting(stack)):  # all of them first: what stays behind is given back while others are read
-        target, payload = _target(stack, waiting.event)
-        done = _do(target, payload, stack, dry_run=dry_run, drop=drop_rejected)
-        message = {"QueueUrl": waiting.url, "ReceiptHandle": waiting.receipt}
-        if done in {"sent", "dropped"}:
-            stack.client("sqs").delete_message(**message)
-        else:
-            stack.client("sqs").change_message_visibility(**message, VisibilityTimeout=0)
-        counts[done] += 1
-        _show(waiting, target, done, as_json=as_json)
+    waiting = list(_waiting(stack))  # all of them first: what stays behind is given back while others are read
+    try:
+        while waiting:
+            counts[_one(stack, waiting[0], dry_run=dry_run, drop=drop_rejected, as_json=as_json)] += 1
+            waiting.pop(0)
+    finally:  # whatever ends this: what was not done is there for the next try
+        for each in waiting:
+            _give_back(stack, each)
     if not as_json:
         click.echo(", ".join(f"{count} {done}" for done, count in sorted(counts.items())) or "nothing waits there")
     return int(sum(counts.values()) > counts["sent"] + counts["dropped"])
+
+
+def _one(stack: Stack, waiting: Waiting, *, dry_run: bool, drop: bool, as_json: bool) -> str:
+    target, payload = _target(stack, waiting.event)
+    try:
+        done = _do(target, payload, stack, dry_run=dry_run, drop=drop)
+    except AWS_ERRORS as error:
+        click.echo(f"guardrail: {error}", err=True)
+        done = "failed"
+    if done in {"sent", "dropped"}:
+        stack.client("sqs").delete_message(QueueUrl=waiting.url, ReceiptHandle=waiting.receipt)
+    else:
+        _give_back(stack, waiting)
+    _show(waiting, target, done, as_json=as_json)
+    return done
+
+
+def _give_back(stack: Stack, waiting: Waiting) -> None:
+    stack.client("sqs").change_message_visibility(
+        QueueUrl=waiting.url, ReceiptHandle=waiting.receipt, VisibilityTimeout=0
+    )
 
 
 def _waiting(stack: Stack) -> Iterator[Waiting]:
@@ -85,7 +107,10 @@ def _unwrapped(queue: str, url: str, receipt: str, body: str, said: Mapping[str,
 
 
 def _target(stack: Stack, event: Any) -> tuple[str, str]:
-    """Which output of the stack takes the event, or `rejected` and why: decided by the functions' own parsers."""
+    """Which output of the stack takes the event, by the functions' own parsers; `rejected` if none does.
+
+    `too old`: a function would not take its word any more, and would say nothing; `guardrail replay` judges it.
+    """
     payload = json.dumps(event)
     for output, reads in (
         ("SweepFunctionName", parse.sweep),
@@ -93,17 +118,19 @@ def _target(stack: Stack, event: Any) -> tuple[str, str]:
         ("DeleteQueueUrl", parse.version_delete),
     ):
         try:
-            reads(event)
+            trigger = reads(event)
         except BadEvent:
             continue
+        if isinstance(trigger, Trigger) and stack.guard.clock() - trigger.at > WORD_OF_AN_EVENT:
+            return "too old", payload
         if output in stack.outputs:
             return output, payload
     return "rejected", payload
 
 
 def _do(target: str, payload: str, stack: Stack, *, dry_run: bool, drop: bool) -> str:
-    if target == "rejected":
-        return "dropped" if drop and not dry_run else "rejected"
+    if target in {"rejected", "too old"}:
+        return "dropped" if drop and not dry_run else target
     if dry_run:
         return "waiting"
     if target == "DeleteQueueUrl":
@@ -117,7 +144,8 @@ def _show(waiting: Waiting, target: str, done: str, *, as_json: bool) -> None:
     event = waiting.event if isinstance(waiting.event, dict) else {}
     detail = event.get("detail")
     name = detail.get("eventName") if isinstance(detail, dict) else None
-    row = {"queue": waiting.queue, "event": str(name or event.get("detail-type") or "unknown")[:80]}
+    row: dict[str, Any] = {"queue": waiting.queue, "event": str(name or event.get("detail-type") or "unknown")[:80]}
     row |= {"why": waiting.why[:300], "to": target.removesuffix("Name").removesuffix("Url"), "done": done}
+    row |= {"payload": waiting.event}
     line = f"{row['done']:9} {row['queue']:10} {row['event']} -> {row['to']}: {row['why']}"
     click.echo(json.dumps(row) if as_json else "".join(char if char.isprintable() else "?" for char in line))

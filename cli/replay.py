@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,11 @@ import click
 from cli.records import Damaged, events_in, is_subscribed
 from cli.stack import Stack
 from cli.state import State, before_exception, load_state
-from shared import lifecycle, parse, verdict
-from shared.evidence import Evidence, Memory, Rules
+from shared import lifecycle, parse
+from shared.evidence import Memory, Rules
 from shared.facts import BadEvent, BucketKey, Gone, Outcome, Reading, Trigger
 from shared.finding import Change, Finding, Transition
+from shared.guardrail import weighed
 from shared.parse import Event
 
 REASONS_SHOWN = 20
@@ -95,7 +95,6 @@ class _Judge:
         self._stack, self._state = stack, state
         self._memories: dict[BucketKey, Memory] = {}
         self._known: set[str] = set()
-        self._deleted: dict[BucketKey, datetime] = {}
 
     def findings(self, read: Read) -> list[tuple[Finding, str, str]]:
         """What is raised, in the order of time; each with the id of the event that raised it and its file."""
@@ -124,12 +123,7 @@ class _Judge:
             memory = before_exception(memory, trigger, event)
         reading = self._reading(trigger, event, memory)
         rules = Rules() if self._state else self._stack.guard.rules
-        same = memory.judged and not (memory.last and memory.last.gone)
-        now = trigger.at
-        judged = verdict.of(reading, judged_before=same, now=now, longest=rules.longest_exemption)
-        plan = lifecycle.plan(
-            Evidence(now=now, trigger=trigger, reading=reading, verdict=judged, memory=memory, rules=rules)
-        )
+        plan = lifecycle.plan(weighed(trigger, memory, reading, now=trigger.at, rules=rules))
         changed = {t.finding.id: t.finding for t in plan.transitions}
         kept = tuple(finding for finding in memory.findings if finding.id not in changed)
         self._memories[trigger.bucket] = Memory(rev=1, last=plan.last, findings=(*kept, *changed.values()))
@@ -140,7 +134,8 @@ class _Judge:
             if self._state:
                 self._memories[bucket] = self._state.memory(bucket.name)
             elif self._stack.exists:
-                self._memories[bucket] = self._stack.guard.store.recall(bucket, now=self._stack.guard.clock())
+                known = self._stack.guard.store.recall(bucket, now=self._stack.guard.clock())
+                self._memories[bucket] = replace(known, findings=())  # or what was told already would not be printed
             else:
                 self._memories[bucket] = Memory()
         return self._memories[bucket]

@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Any
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from shared.aws.buckets import Enrolment
@@ -12,6 +13,7 @@ from shared.aws.calling import CONFIG
 from shared.guardrail import Guardrail
 from shared.settings import Settings
 
+PATIENT = Config(read_timeout=905, retries={"total_max_attempts": 1, "mode": "standard"})
 STACK = "mfa-delete-guardrail"
 
 
@@ -31,7 +33,9 @@ class Stack:
         if boto3.DEFAULT_SESSION is None:
             boto3.setup_default_session(profile_name=self._profile, region_name=self._region)
         make: Any = boto3.client  # overloaded on literal service names
-        return make(service, config=CONFIG, region_name=region)
+        # A sweep may take its 15 minutes, and must not be started again meanwhile.
+        config = CONFIG.merge(PATIENT) if service == "lambda" else CONFIG
+        return make(service, config=config, region_name=region)
 
     @cached_property
     def _description(self) -> dict[str, Any]:
@@ -115,5 +119,5 @@ class Stack:
 def _region() -> str:
     region = boto3.DEFAULT_SESSION.region_name if boto3.DEFAULT_SESSION else None
     if not region:
-        raise Trouble("no Region is set; give --region, or set one in the profile or in AWS_REGION")
+        raise Trouble("no Region is set; give --region, or set one in the profile or in AWS_DEFAULT_REGION")
     return region

@@ -89,8 +89,9 @@ def _lifecycle(entry: Mapping[str, Any], trigger: Trigger, event: Event, version
         return Lifecycle()
     if trigger.event_name != "PutBucketLifecycle":
         return None
-    asked = event["detail"].get("requestParameters") or {}
-    rules = (asked.get("LifecycleConfiguration") or {}).get("Rule") or []
+    asked = event["detail"].get("requestParameters")
+    given = asked.get("LifecycleConfiguration") if isinstance(asked, Mapping) else None
+    rules = (given.get("Rule") or []) if isinstance(given, Mapping) else []
     listed: Iterable[Any] = rules if isinstance(rules, list) else [rules]
     return lifecycle_of([rule for rule in listed if isinstance(rule, Mapping)], versioning)
 
@@ -111,11 +112,11 @@ def load_state(path: Path, tag: tuple[str, str] = ("mfa-delete", "required")) ->
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         told = document["guardrail"] if isinstance(document.get("guardrail"), dict) else {}
-        tag = (told.get("tag_key", tag[0]), told.get("tag_value", tag[1]))
+        tag = (str(told.get("tag_key", tag[0])), str(told.get("tag_value", tag[1])))
         state = State(buckets=document["buckets"], tag=tag)
         for name, entry in state.buckets.items():
             _check(state, name, entry)
-    except (ValueError, KeyError, TypeError, AttributeError) as wrong:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as wrong:
         why = f"{type(wrong).__name__}: {wrong}"
         raise click.UsageError(f"{path} is not a state file as guardrail status --json writes it: {why}") from wrong
     return state
@@ -127,7 +128,13 @@ def _check(state: State, name: str, entry: Mapping[str, Any]) -> None:
         Versioning(entry["versioning"])
     if entry.get("mfa_delete"):
         MfaDelete(entry["mfa_delete"])
-    dict(entry.get("tags") or {})
+    tags = entry.get("tags") or {}
+    if not isinstance(tags, dict) or not all(isinstance(value, str) for value in tags.values()):
+        raise TypeError(f"tags of {name} are not an object of texts")
+    rules = entry.get("lifecycle") or []
+    if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
+        raise TypeError(f"lifecycle of {name} is not a list of rules")
+    lifecycle_of(rules, Versioning.ENABLED)
     state.memory(name)
 
 

@@ -198,6 +198,10 @@ def _show(document: Mapping[str, Any], judged: list[Seen]) -> None:
     console.print(
         f"{population['buckets']} buckets in {document['guardrail']['region']}: {population['enrolled']} enrolled"
     )
+    if document["guardrail"]["stack"] is None:
+        console.print("no stack of that name here: the defaults count, and no findings are known", style="yellow")
+    if "unverifiable" in document["root"]:
+        console.print(f"root could not be looked at: needs {document['root']['unverifiable']}", style="yellow")
     console.print(f"({named}), {population['not_enrolled']} not enrolled")
     for name, tag in document["nearly_enrolled"].items():
         console.print(escape(_printable(f"looks enrolled and is not: {name} carries {tag}")), style="yellow")

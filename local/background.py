@@ -48,7 +48,11 @@ def _env(options: argparse.Namespace) -> None:
     for name, value in aws_variables(cloud.endpoint, cloud.root).items():
         print(f"export {name}={shlex.quote(value)}")
     print("# after these, .venv/bin/aws and .venv/bin/sam talk to the embedded cloud; the key is root's")
-    print("# deploy:            make build && .venv/bin/sam deploy --config-env local")
+    parameters = "AlertEmail=you@example.com DeleteBatchingWindow=1"
+    print(
+        f"# deploy:            make build && .venv/bin/sam deploy --config-env local --parameter-overrides {parameters}"
+    )
+    print("# look:              .venv/bin/guardrail --stack guardrail status")
     print(f"# root's MFA device: {cloud.device.serial}")
     print("# a code for it:     .venv/bin/python -m local.cloud code")
     print("# confirm and read:  .venv/bin/python -m local.cloud confirm; .venv/bin/python -m local.cloud mail")

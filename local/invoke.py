@@ -2,7 +2,7 @@
 
 The stack is deployed into an embedded cloud of its own, with the bucket that the event names: tagged, versioned, and
 MFA delete turned off, or as the event's own request leaves it. The event happens now: the guardrail does not take the
-word of an old one (shared/controls.py).
+word of an old one (shared/evidence.py).
 """
 
 import json

@@ -18,6 +18,7 @@ from local.terminal import typed
 
 VAULT, OTHER = "example-vault", "example-scratch"
 TAG = {"Key": "mfa-delete", "Value": "required"}
+OTHER_TAG = {"Key": "team", "Value": "research"}
 BATCHING_WINDOW_S = 1.0
 ALERT_LIMIT_S = 60.0
 QUIET_S = 2.5
@@ -158,8 +159,7 @@ class Story:
     def make_bucket(self, name: str, *, tagged: bool) -> None:
         """A bucket with versioning on and one object."""
         self.s3.create_bucket(Bucket=name)
-        if tagged:
-            self.s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": [TAG]})
+        self.s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": [TAG if tagged else OTHER_TAG]})
         self.s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
         put = self.s3.put_object(Bucket=name, Key="report.csv", Body=b"figures")
         self._versions[name] = put["VersionId"]

@@ -120,8 +120,14 @@ VERSION_DELETED = Control(
 
 
 def _bucket_deleted(e: Evidence) -> bool:
-    """A bucket that was judged before is gone, told by an event or missed by the sweep."""
-    return isinstance(e.reading, Gone) and e.last is not None and not e.last.gone
+    """A bucket that was judged before is gone, told by an event or missed by the sweep; or it was, and is a new one."""
+    last = e.memory.last
+    if last is None:
+        return False
+    if not last.gone:
+        return isinstance(e.reading, Gone) or e.remade
+    nameless = any(f.control == "bucket-deleted" and f.is_open and f.principal is None for f in e.memory.findings)
+    return isinstance(e.reading, Gone) and nameless and believable(e) and _asked_to_delete(e)
 
 
 def _asked_to_delete(e: Evidence) -> bool:

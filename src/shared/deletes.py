@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 from shared import parse
-from shared.aws.calling import AWS_ERRORS, WORKERS
-from shared.aws.store import EVENTS_AT_ONCE, Conflict, Known, Owed
+from shared.aws.calling import WORKERS
+from shared.aws.store import EVENTS_AT_ONCE, Known, Owed
 from shared.deeds import PROOF_PREFIX
 from shared.evidence import Evidence
 from shared.facts import BadEvent, BucketKey, Outcome, Trigger
@@ -104,7 +104,7 @@ def _look_ahead(triggers: list[Trigger], guard: Guardrail, run: _Run) -> None:
     def look(trigger: Trigger) -> Evidence | None:
         try:
             return guard.look(trigger)
-        except AWS_ERRORS:
+        except Exception:  # noqa: BLE001  # it comes again, and is told, when its group's turn comes
             return None
 
     first = {trigger.bucket: trigger for trigger in reversed(triggers)}
@@ -159,7 +159,7 @@ def _settle_group(group: list[Message], guard: Guardrail, run: _Run) -> None:
         rest = [_joining(message, known) for message in group if message[1].event_ids[0] not in known.event_ids]
         run.duplicates += len(group) - len(rest)
         return _settle_group(rest, guard, run) if rest else None
-    except (*AWS_ERRORS, Conflict) as error:
+    except Exception as error:  # noqa: BLE001  # delivered again, then a dead letter; must not hold up the others
         logger.error("group not settled", extra={"bucket": trigger.bucket.name, "error": type(error).__name__})
         run.failed += [message_id for message_id, _ in group]
         return None

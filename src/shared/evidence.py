@@ -4,8 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from shared.facts import Gone, Last, Reading, Trigger, Verdict
+from shared.facts import Gone, Last, Outcome, Reading, Trigger, Verdict
 from shared.finding import Finding, Severity
+
+WORD_OF_AN_EVENT = timedelta(days=1)
+"""An older event (replayed from an archive, or very late) opens nothing on its own word: the live read decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +55,23 @@ class Evidence:
     rules: Rules = field(default_factory=Rules)
 
     @property
+    def remade(self) -> bool:
+        """There is a bucket, but it was deleted since we knew it: it is a new one of the same name."""
+        last, trigger = self.memory.last, self.trigger
+        if last is None or isinstance(self.reading, Gone):
+            return False
+        deleted = trigger.event_name == "DeleteBucket" and trigger.outcome is Outcome.DONE and self.is_recent
+        return last.gone or (deleted and last.first_seen <= trigger.at)
+
+    @property
+    def is_recent(self) -> bool:
+        """Whether the trigger is young enough to be taken at its word."""
+        return self.now - self.trigger.at <= WORD_OF_AN_EVENT
+
+    @property
     def last(self) -> Last | None:
         """The verdict we last stored; None if the bucket was never seen, or is a new one of a deleted one's name."""
-        last = self.memory.last
-        return None if last and last.gone and not isinstance(self.reading, Gone) else last
+        return None if self.remade else self.memory.last
 
     @property
     def enrolled(self) -> bool:

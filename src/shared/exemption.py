@@ -18,10 +18,9 @@ def end_of(exemption: Exemption) -> datetime | None:
     if not is_day and not _MINUTE.fullmatch(exemption.until):
         return None
     try:
-        end = datetime.fromisoformat(exemption.until)
-    except ValueError:  # the 31st of a shorter month
+        return datetime.fromisoformat(exemption.until).replace(tzinfo=UTC) + timedelta(days=is_day)
+    except (ValueError, OverflowError):  # the 31st of a shorter month; the last day that there is
         return None
-    return end.replace(tzinfo=UTC) + timedelta(days=is_day)
 
 
 def is_in_force(exemption: Exemption | None, *, now: datetime, longest: timedelta) -> bool:

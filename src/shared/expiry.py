@@ -44,7 +44,7 @@ def _days(action: object, member: str) -> int | None:
     if "Date" in action:
         return 0
     text = str(action.get(member, ""))
-    return int(text) if text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def _name(rule: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from shared.facts import BucketKey, Cause, ObjectVersion, Principal
+from shared.facts import BucketKey, Cause, Expiry, ObjectVersion, Principal
 
 OBJECTS_KEPT = 10
 """How many of the versions named are kept with a finding; the count goes on."""
@@ -26,6 +26,7 @@ class Status(StrEnum):
     OPEN = "open"
     ACKNOWLEDGED = "acknowledged"
     RESOLVED = "resolved"
+    EXEMPTED = "exempted"
     SUPERSEDED = "superseded"
     BUCKET_DELETED = "bucket-deleted"
     EXPIRED = "expired"
@@ -45,6 +46,7 @@ class Change(StrEnum):
     REMINDED = "reminded"
     ACKNOWLEDGED = "acknowledged"
     RESOLVED = "resolved"
+    EXEMPTED = "exempted"
     SUPERSEDED = "superseded"
     BUCKET_DELETED = "bucket-deleted"
     EXPIRED = "expired"
@@ -54,7 +56,7 @@ NEWS = frozenset({Change.OPENED, Change.REOPENED, Change.GREW})
 """Bad news: sent with its runbook."""
 ROUTINE = frozenset({Change.REMINDED, Change.SUMMED})
 """Sent in a digest only."""
-TELLS = NEWS | ROUTINE | {Change.RESOLVED, Change.EXPIRED, Change.ACKNOWLEDGED}
+TELLS = NEWS | ROUTINE | {Change.RESOLVED, Change.EXEMPTED, Change.EXPIRED, Change.ACKNOWLEDGED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,7 @@ class Finding:
     mfa_delete_on: bool = False
     told_at: datetime | None = None
     told_count: int = 0
+    expiries: tuple[Expiry, ...] = ()
     is_proof: bool = False
     acknowledged_by: str = ""
     why: str = ""

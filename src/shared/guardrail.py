@@ -107,6 +107,8 @@ class Guardrail:
         if trigger.bucket.account != self.settings.account_id:
             return self.weigh(trigger, Memory(), NOT_OURS)
         memory = self.store.recall(trigger.bucket, now=self.clock())
+        if not trigger.bucket.name:
+            return self.weigh(trigger, memory, self.root().read(trigger.bucket.account))
         # A first look, and a changed lifecycle, need the lifecycle configuration too; other events save that request.
         is_first = memory.last is None or memory.last.expiries is None
         with_lifecycle = is_first or trigger.event_name in LIFECYCLE_CALLS
@@ -115,15 +117,7 @@ class Guardrail:
 
     def weigh(self, trigger: Trigger, memory: Memory, reading: Reading) -> Evidence:
         """Evidence out of what was remembered and read."""
-        now, longest = self.clock(), self.rules.longest_exemption
-        return Evidence(
-            now=now,
-            trigger=trigger,
-            reading=reading,
-            verdict=verdict.of(reading, judged_before=_is_same_bucket(memory), now=now, longest=longest),
-            memory=memory,
-            rules=self.rules,
-        )
+        return weighed(trigger, memory, reading, now=self.clock(), rules=self.rules)
 
     def settle(self, evidence: Evidence) -> Report:
         """Write what the evidence changes, and tell of it."""
@@ -194,9 +188,13 @@ class Guardrail:
         return replace(report, sent=sent.paid, still_owed=sent.still_owed, errors=errors)
 
 
-def _is_same_bucket(memory: Memory) -> bool:
-    """Judged before, and not deleted since: a new bucket of that name starts anew."""
-    return memory.judged and not (memory.last and memory.last.gone)
+def weighed(trigger: Trigger, memory: Memory, reading: Reading, *, now: datetime, rules: Rules) -> Evidence:
+    """The evidence with its verdict; a new bucket of a deleted one's name was never judged before."""
+    unjudged = Evidence(now=now, trigger=trigger, reading=reading, verdict=None, memory=memory, rules=rules)
+    before = memory.judged and not unjudged.remade
+    return replace(
+        unjudged, verdict=verdict.of(reading, judged_before=before, now=now, longest=rules.longest_exemption)
+    )
 
 
 def _after(memory: Memory, plan: lifecycle.Plan) -> Memory:
@@ -273,7 +271,9 @@ def _log(report: Report) -> None:
     for error in report.errors:
         logger.error("not done", extra={"error": type(error).__name__, "reason": str(error), "about": _notes(error)})
     if report.still_owed and not report.errors:
-        logger.warning("alerts stay owed: the topic has no confirmed subscription", extra={"owed": report.still_owed})
+        logger.warning(
+            "alerts stay owed: nobody listens yet, or the pace has no place", extra={"owed": report.still_owed}
+        )
 
 
 def _notes(error: Exception) -> list[str]:

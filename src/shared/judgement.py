@@ -13,6 +13,7 @@ from shared.quoting import quoted
 from shared.states import (
     EXCEPTION_INVALID,
     LIFECYCLE_EXPIRES_VERSIONS,
+    MFA_DELETE_MISSING,
     PROTECTION_TAG_REMOVED,
     ROOT_MFA_ABSENT,
     STATE_UNVERIFIABLE,
@@ -35,6 +36,7 @@ class Judgement:
     holding: tuple[Finding, ...]
     clearing: frozenset[str]
     gone: bool
+    remade: bool
     let_go: bool
 
 
@@ -44,6 +46,7 @@ def judge(e: Evidence) -> Judgement:
         holding=tuple(_finding(control, e) for control in CONTROLS if control.holds(e)),
         clearing=frozenset(control.id for control in CONTROLS if control.clears and control.clears(e)),
         gone=isinstance(e.reading, Gone),
+        remade=e.remade,
         let_go=any(_is_over(finding, e) for finding in e.memory.findings),
     )
 
@@ -83,6 +86,7 @@ def _finding(control: Control, e: Evidence) -> Finding:
         source_ip=done_by.source_ip if done_by else "",
         user_agent=done_by.user_agent if done_by else "",
         event_name=done_by.event_name if done_by else "",
+        expiries=new_expiries(e) if control is LIFECYCLE_EXPIRES_VERSIONS else (),
         is_proof=control is VERSION_DELETE_DENIED and is_proof(e),
     )
 
@@ -97,6 +101,8 @@ def _detail(control: Control, e: Evidence) -> str:
     if control is EXCEPTION_SET and isinstance(e.reading, BucketState):
         now = e.reading.exemption
         return f"until {quoted(now.until)}, because {quoted(now.reason)}" if now else "removed"
+    if control is MFA_DELETE_MISSING and e.last and e.last.verdict is Verdict.EXEMPT:
+        return "its exception has ended"
     if control is LIFECYCLE_EXPIRES_VERSIONS:
         return _expiry_detail(new_expiries(e))
     if control is ROOT_MFA_ABSENT and isinstance(e.reading, RootState):
@@ -122,7 +128,7 @@ def _watched_since(control: Control, e: Evidence) -> tuple[datetime, str]:
     """Since when permanent deletes would have been noticed as this finding's loss, and why since then."""
     if control.done_by(e) and believable(e):
         return e.trigger.at, "the change"
-    if e.memory.last and e.memory.last.gone and e.last is None:
+    if e.remade:
         return e.now, "the first look at this new bucket (one of that name was deleted)"
     if e.last is None:
         return e.now, "the first look at this bucket"

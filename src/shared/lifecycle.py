@@ -2,14 +2,25 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import islice
 
+from shared import expiry
 from shared.controls import BY_ID, PROTECTION
-from shared.deeds import VERSION_DELETE_DENIED, VERSION_DELETED
+from shared.deeds import BUCKET_DELETED, VERSION_DELETE_DENIED, VERSION_DELETED
 from shared.evidence import Evidence
-from shared.facts import BucketState, Gone, Last, ObjectVersion, TriggerKind, Verdict
+from shared.facts import BucketState, Cause, Gone, Last, ObjectVersion, TriggerKind, Verdict
 from shared.finding import OBJECTS_KEPT, Change, Finding, Severity, Status, Transition
 from shared.judgement import Judgement, judge, window, window_end
-from shared.states import PROTECTION_TAG_REMOVED, accepted_expiries
+from shared.quoting import quoted
+from shared.states import (
+    EXCEPTION_INVALID,
+    LIFECYCLE_EXPIRES_VERSIONS,
+    PROTECTION_TAG_REMOVED,
+    ROOT_MFA_ABSENT,
+    STATE_UNVERIFIABLE,
+    VERSIONING_SUSPENDED,
+    accepted_expiries,
+)
 
 REMIND_AFTER = {
     Severity.CRITICAL: timedelta(hours=4),
@@ -18,6 +29,10 @@ REMIND_AFTER = {
 }
 """How long after it was last told an open finding is told of again; low ones never."""
 
+DUE_AT_ONCE = 15
+"""So many findings of a bucket one sweep tells again: a transaction takes 100 items. The next sweep takes the rest."""
+
+_NEW_BY_DETAIL = {STATE_UNVERIFIABLE.id, EXCEPTION_INVALID.id}
 _EXPIRED = {PROTECTION_TAG_REMOVED.id: Change.EXPIRED}
 """Of the findings of a bucket that is let go, the one that tells of it; the others end with it."""
 _GROWING = {VERSION_DELETE_DENIED.id, VERSION_DELETED.id}
@@ -75,21 +90,43 @@ def _step(judgement: Judgement, e: Evidence) -> tuple[Transition, ...]:
     it no longer holds, resolves it.
     """
     stored = e.memory.findings
-    if judgement.gone:
-        ended = [_close(f, Change.BUCKET_DELETED, e.now) for f in stored if f.is_open and not f.is_deed]
-        told = _held(judgement.holding, e)
-        again = {change.finding.id for change in told}
-        ended = [transition for transition in ended if transition.finding.id not in again]
-        return (*told, *ended, *_told_again([f for f in stored if f.is_deed], again, e))
+    if judgement.gone or judgement.remade:
+        return _step_of_a_deleted(judgement, e)
     if judgement.let_go:
         states = [finding for finding in stored if finding.is_open and not finding.is_deed]
         return tuple(_close(f, _EXPIRED.get(f.control, Change.SUPERSEDED), e.now) for f in states)
     staying = [f for f in stored if f.is_open and not _ends(f, judgement)]
-    holding = _strongest_only(judgement.holding, staying)
+    ranked = _ranked(judgement, staying)
+    holding = _strongest_only(judgement.holding, ranked)
     changes = _held(tuple(holding), e)
-    ruling = next((control for control in PROTECTION if any(f.control == control for f in (*holding, *staying))), None)
-    changes += [_end(f, ruling, e.now) for f in stored if f.is_open and _leaves(f, judgement, ruling)]
+    ruling = next((control for control in PROTECTION if any(f.control == control for f in (*holding, *ranked))), None)
+    changes += [_end(f, ruling, e) for f in stored if f.is_open and _leaves(f, judgement, ruling)]
     return (*changes, *_told_again(staying, {change.finding.id for change in changes}, e))
+
+
+def _step_of_a_deleted(judgement: Judgement, e: Evidence) -> tuple[Transition, ...]:
+    """Its states end with it, never as resolved; a new bucket of its name is judged as if never seen."""
+    stored = e.memory.findings
+    states = [_close(f, Change.BUCKET_DELETED, e.now) for f in stored if f.is_open and not f.is_deed]
+    closed = {transition.finding.id: transition.finding for transition in states}
+    known = {finding.id: closed.get(finding.id, finding) for finding in stored}
+    if judgement.gone:  # what held of it and holds on (it was turned off, then deleted) is told beside its end
+        known |= {f.id: f for f in stored if f.id in {seen.id for seen in judgement.holding}}
+    holding = _strongest_only(judgement.holding, [])
+    told = [change for seen in holding if (change := _seen(known.get(seen.id), seen, e))]
+    named = any(t.finding.control == BUCKET_DELETED.id and t.finding.principal for t in told)
+    nameless = [f for f in stored if f.control == BUCKET_DELETED.id and f.is_open and f.principal is None]
+    states += [_close(f, Change.SUPERSEDED, e.now) for f in nameless if named]
+    again = {change.finding.id for change in told}
+    ended = [transition for transition in states if transition.finding.id not in again]
+    already = again | {transition.finding.id for transition in ended}
+    return (*told, *ended, *_told_again([f for f in stored if f.is_deed], already, e))
+
+
+def _ranked(judgement: Judgement, staying: list[Finding]) -> list[Finding]:
+    """A turn-off that somebody acknowledged does not hide that versioning is suspended now."""
+    suspended = any(seen.control == VERSIONING_SUSPENDED.id for seen in judgement.holding)
+    return [f for f in staying if not (suspended and f.status is Status.ACKNOWLEDGED)] if suspended else staying
 
 
 def _held(holding: tuple[Finding, ...], e: Evidence) -> list[Transition]:
@@ -127,10 +164,15 @@ def _leaves(finding: Finding, judgement: Judgement, ruling: str | None) -> bool:
     return outranked or _ends(finding, judgement)
 
 
-def _end(finding: Finding, ruling: str | None, now: datetime) -> Transition:
-    """Never "resolved" while another of the three says that the bucket is still not protected."""
-    still_bad = finding.control in PROTECTION and ruling is not None
-    return _close(finding, Change.SUPERSEDED if still_bad else Change.RESOLVED, now)
+def _end(finding: Finding, ruling: str | None, e: Evidence) -> Transition:
+    """Never "resolved" while the bucket is still not protected: by another of the three, or by an exception."""
+    if finding.control in PROTECTION and ruling is not None:
+        return _close(finding, Change.SUPERSEDED, e.now)
+    if finding.control in PROTECTION and e.verdict is Verdict.EXEMPT and isinstance(e.reading, BucketState):
+        exempt = e.reading.exemption
+        why = f"until {quoted(exempt.until)}, because {quoted(exempt.reason)}" if exempt else ""
+        return _close(replace(finding, detail=why), Change.EXEMPTED, e.now)
+    return _close(finding, Change.RESOLVED, e.now)
 
 
 def _close(finding: Finding, change: Change, now: datetime) -> Transition:
@@ -146,16 +188,24 @@ def _told(finding: Finding, change: Change, e: Evidence) -> Transition:
 def _seen(stored: Finding | None, seen: Finding, e: Evidence) -> Transition | None:
     if stored is None:
         return _opened(seen, Change.OPENED, e)
-    # What was done, or acknowledged, was this and no more: another exception, rule or refusal is news.
-    is_other = seen.detail != stored.detail and (stored.is_deed or stored.status is Status.ACKNOWLEDGED)
-    if stored.is_deed and not stored.is_proof and not is_other:
+    if stored.is_deed and not stored.is_proof and seen.detail == stored.detail:
         return _more(stored, seen, e)
-    if not stored.is_open or is_other:
+    if not stored.is_open or stored.is_deed or _is_worse(stored, seen):
         return _opened(seen, Change.REOPENED, e)
     enriched = _enrich(stored, seen)
     if enriched == stored:
         return None
     return Transition(finding=replace(enriched, changed_at=e.now), change=Change.ENRICHED)
+
+
+def _is_worse(stored: Finding, seen: Finding) -> bool:
+    """What was told, or acknowledged, was that and no more: more of it is news."""
+    order = list(Severity)
+    if order.index(seen.severity) < order.index(stored.severity):
+        return True
+    if seen.control == LIFECYCLE_EXPIRES_VERSIONS.id:
+        return bool(expiry.worse(seen.expiries, stored.expiries))
+    return seen.control in _NEW_BY_DETAIL and seen.detail != stored.detail
 
 
 def _opened(seen: Finding, change: Change, e: Evidence) -> Transition:
@@ -178,6 +228,7 @@ def _more(stored: Finding, seen: Finding, e: Evidence) -> Transition:
         objects=objects[:OBJECTS_KEPT],
         at=min(stored.at, seen.at),
         last_at=max(stored.last_at, seen.last_at),
+        cause=stored.cause if stored.cause is seen.cause else Cause.UNKNOWN,
     )
     if not stored.is_open:
         return _told(replace(more, status=Status.OPEN, acknowledged_by="", why=""), Change.REOPENED, e)
@@ -187,7 +238,9 @@ def _more(stored: Finding, seen: Finding, e: Evidence) -> Transition:
 
 
 def _enrich(stored: Finding, seen: Finding) -> Finding:
-    """A state that the sweep found learns who did it when the event comes late."""
+    """A state keeps up with what is so; one that the sweep found learns who did it when the event comes late."""
+    if seen.control in {LIFECYCLE_EXPIRES_VERSIONS.id, ROOT_MFA_ABSENT.id}:
+        stored = replace(stored, detail=seen.detail, severity=seen.severity, expiries=seen.expiries)
     if stored.principal is None and seen.principal is not None:
         return replace(
             stored, at=seen.at, principal=seen.principal, source_ip=seen.source_ip, user_agent=seen.user_agent,
@@ -200,8 +253,8 @@ def _told_again(staying: list[Finding], already: set[str], e: Evidence) -> list[
     """What the sweep says of findings that stay: graces that are over, reminders, the sum when a window is over."""
     if e.trigger.kind is not TriggerKind.SWEEP:
         return []
-    due = ((f, _due(f, e)) for f in staying if f.id not in already)
-    return [_told(finding, change, e) for finding, change in due if change]
+    due = ((f, change) for f in staying if f.id not in already and (change := _due(f, e)))
+    return [_told(finding, change, e) for finding, change in islice(due, DUE_AT_ONCE)]
 
 
 def _due(finding: Finding, e: Evidence) -> Change | None:

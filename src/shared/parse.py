@@ -28,6 +28,7 @@ from shared.facts import (
 
 type Event = Mapping[str, Any]
 
+_YEARS = range(1970, 9000)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 _ALIAS = re.compile(r".*(-s3alias|--ol-s3|\.mrap)$")
 _ACCOUNT = re.compile(r"[0-9]{12}")
@@ -36,7 +37,8 @@ _BUCKET_ARN = re.compile(r"arn:[a-z-]+:s3:::([^/]+)(/.*)?", re.DOTALL)
 _SESSION_ARN = re.compile(r"arn:([a-z-]+):sts::([0-9]{12}):assumed-role/([^/]+)/(.+)", re.DOTALL)
 
 _MFA_CODES = {"TokenCodeInvalidError", "NotDeviceOwnerError", "DeviceNotActiveError"}
-# S3's own sentences (aws.md, 1.4), whole: a policy's refusal quotes keys and role names, which the caller chooses.
+# S3's own sentences (S3 API reference, error responses), compared whole: a policy's refusal quotes keys and
+# role names, which the caller chooses.
 _MFA_TEXTS = (
     "mfa authentication must be used for this request",
     "this operation may only be performed by the bucket owner",
@@ -257,7 +259,8 @@ def _own_event_id(request_id: str, version: ObjectVersion) -> str:
 def _time(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
+        at = (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
+        return at.replace(year=at.year if at.year in _YEARS else 0)  # others cannot be reckoned with: ValueError
     except (ValueError, OverflowError):
         raise BadEvent(f"the time {quoting.quoted(text, 40)} is not ISO 8601") from None
 

@@ -1,14 +1,10 @@
 """What several controls ask of the evidence."""
 
 from collections.abc import Callable
-from datetime import timedelta
 
 from shared.evidence import Evidence
 from shared.facts import TAGGING_CALLS, BucketState, MfaDelete, Outcome, Verdict
 from shared.finding import Severity
-
-WORD_OF_AN_EVENT = timedelta(days=1)
-"""An older event (replayed from an archive, or very late) opens nothing on its own word: the live read decides."""
 
 
 def always(severity: Severity) -> Callable[[Evidence], Severity]:
@@ -28,7 +24,7 @@ def trigger_did_it(_evidence: Evidence) -> bool:
 
 def believable(e: Evidence) -> bool:
     """Whether the trigger is recent enough to be taken at its word."""
-    return e.now - e.trigger.at <= WORD_OF_AN_EVENT
+    return e.is_recent
 
 
 def did(e: Evidence, *calls: str) -> bool:

@@ -9,7 +9,7 @@ _UNSAFE = {"`": "\\u0060", "<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "$": 
 
 
 def redact(text: str) -> str:
-    """Take six-digit groups out: NotDeviceOwnerError repeats the one-time code (aws.md, 1.4)."""
+    """Take six-digit groups out: NotDeviceOwnerError repeats the one-time code (S3 API reference, error responses)."""
     return _CODE.sub("[code]", text)
 
 

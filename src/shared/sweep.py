@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from shared import lifecycle
-from shared.aws.calling import AWS_ERRORS, WORKERS
-from shared.aws.store import Conflict, Owed
+from shared.aws.calling import WORKERS
+from shared.aws.store import Owed
 from shared.evidence import Evidence, Memory
 from shared.facts import BucketKey, BucketState, Gone, Reading, Tags, Trigger, TriggerKind, Unreadable
 from shared.finding import Change
@@ -42,7 +42,7 @@ def sweep(guard: Guardrail) -> Report:
             if not bucket.name:
                 return guard.write(look_at_root(bucket, memory, guard))
             return guard.write(look_at(bucket, memory, guard, enrolled.get(bucket)))
-        except (*AWS_ERRORS, Conflict) as error:
+        except Exception as error:  # noqa: BLE001  # raised with all others at the end; must not hold them up
             error.add_note(f"while looking at {bucket.name or 'root'}")
             errors.append(error)
             return Settled(memory=memory)

@@ -113,7 +113,8 @@ class Teller:
         """Send when it is its turn; False when one was refused."""
         time.sleep(max(0.0, (at - self._clock()).total_seconds()))
         try:
-            for alert in alerts:
+            for number, alert in enumerate(alerts):
+                time.sleep(EVERY.total_seconds() if number else 0)  # the parts of a digest
                 self._topic.publish(alert)
         except AWS_ERRORS as error:
             errors.append(error)

@@ -48,6 +48,8 @@ def headline(told: Told) -> str:
         return "Proof received"
     if told.change is Change.EXPIRED:
         return "No longer watched"
+    if told.change is Change.EXEMPTED:
+        return "MFA delete is still OFF, by exception"
     if told.change is Change.RESOLVED:
         return _GOOD_NEWS[told.finding.control]
     if told.change is Change.REMINDED:
@@ -111,7 +113,8 @@ def sentence(finding: Finding, settings: Settings) -> str:
         return (
             f"MFA delete is not on for {place}, which is to have it "
             f"(tag {settings.protect_tag_key}={settings.protect_tag_value})"
-            + ("." if finding.versioning_on else "; versioning is not on either.")
+            + ("" if finding.versioning_on else "; versioning is not on either")
+            + (f"; {finding.detail}." if finding.detail else ".")
         )
     return _other_sentence(finding, place, settings)
 
@@ -199,7 +202,7 @@ def _cause(finding: Finding) -> str:
         Cause.MFA: "MFA delete is on and the request had no valid code of root",
         Cause.OBJECT_LOCK: "the version is locked by Object Lock",
         Cause.POLICY: "a policy does not allow it",
-    }.get(finding.cause, "the reason is not known: its error text does not say")
+    }.get(finding.cause, "the reason is not known: the error text does not say, or they differ")
 
 
 def _loss(told: Told, settings: Settings) -> str:
@@ -302,6 +305,8 @@ def good_sentence(told: Told, settings: Settings) -> str:
     if told.change is Change.EXPIRED:
         why = "missing for 30 days" if not finding.acknowledged_by else "missing, which somebody acknowledged"
         return f"The protection tag has been {why}: {place} is no longer watched."
+    if told.change is Change.EXEMPTED:
+        return f"Quieted by an exception {finding.detail}: MFA delete of {place} is still OFF, without reminders."
     if told.change is Change.ACKNOWLEDGED:
         until = "it is closed" if finding.is_deed else "it stays open, without reminders, until it ends"
         by, why = quoting.plain(finding.acknowledged_by, 200), quoting.quoted(finding.why, 300)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -80,7 +81,8 @@ class Desk:
 def honest(done: Done, codes: list[str]) -> Done:
     """What holds for every run: no traceback, and no code on the screen."""
     assert "Traceback" not in done.out + done.err, done
-    assert not [each for each in codes if each in done.out + done.err], done
+    # As a word: a thousand version ids hold any six digits now and then.
+    assert not [each for each in codes if re.search(rf"(?<!\w){each}(?!\w)", done.out + done.err)], done
     return done
 
 

@@ -346,7 +346,7 @@ def test_what_a_finding_was_is_kept_for_four_hundred_days(stage: Stage) -> None:
         [],  # first seen, protected
         [("mfa-delete-disabled", "opened")],
         [("mfa-delete-disabled", "acknowledged")],
-        [("exception-set", "opened"), ("mfa-delete-disabled", "resolved")],
+        [("exception-set", "opened"), ("mfa-delete-disabled", "exempted")],
     ]
     assert [(doc["before"] or {}).get("verdict") for doc in docs] == [None, "protected", "unprotected", "unprotected"]
     assert docs[2]["changes"][0]["finding"]["why"] == "CHG-42"

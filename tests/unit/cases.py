@@ -116,7 +116,7 @@ def finding_of(control: str, trigger: Trigger) -> Finding:
     return Finding(
         control=control,
         bucket=trigger.bucket,
-        severity=Severity.HIGH,
+        severity=Severity.CRITICAL,
         at=at,
         last_at=at,
         detected_at=at,

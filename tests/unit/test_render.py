@@ -51,6 +51,13 @@ def finding_in(name: str) -> Finding:
     return next(f for f in judgement.judge(evidence_of(row)).holding if f.control == control)
 
 
+def told_in(name: str, control: str) -> Told:
+    """What a row makes of a finding of this control, as it is sent."""
+    row = next(row for row in rows() if row["name"] == name)
+    [change] = [t for t in lifecycle.plan(evidence_of(row)).transitions if t.finding.control == control]
+    return Told(finding=change.finding, change=change.change)
+
+
 CASES = {
     "mfa-delete-disabled": Told(finding=finding_in("root turns MFA delete off"), change=Change.OPENED),
     "mfa-delete-disabled.drift": Told(
@@ -96,8 +103,9 @@ CASES = {
         finding=finding_in("an exception is removed from a protected bucket"), change=Change.OPENED
     ),
     "exception-invalid": Told(finding=finding_in("an exception whose end is no date is none"), change=Change.OPENED),
-    "proof": Told(
-        finding=finding_in("the runbook's proof, minutes after the bucket was turned on"), change=Change.OPENED
+    "proof": told_in("the runbook's proof, minutes after the bucket was turned on", "version-delete-denied"),
+    "exempted": told_in(
+        "an exception is set on an unprotected bucket: told, and what was open ends", "mfa-delete-missing"
     ),
     "lifecycle-expires-versions": Told(
         finding=finding_in("somebody puts a rule that deletes old versions after a day"), change=Change.OPENED

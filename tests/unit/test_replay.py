@@ -204,7 +204,15 @@ def test_offline_without_a_state_is_a_usage_error() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["{", "[]", '{"buckets": {"b": {"versioning": "on"}}}', '{"buckets": {"b": {"last": {"verdict": "fine"}}}}'],
+    [
+        "{",
+        "[" * 100_000,
+        '{"buckets": {"b": {"tags": ["x"]}}}',
+        '{"buckets": {"b": {"lifecycle": [1]}}}',
+        "[]",
+        '{"buckets": {"b": {"versioning": "on"}}}',
+        '{"buckets": {"b": {"last": {"verdict": "fine"}}}}',
+    ],
 )
 def test_a_state_file_that_is_none_is_a_usage_error(tmp_path: Path, content: str) -> None:
     (tmp_path / "state.json").write_text(content)

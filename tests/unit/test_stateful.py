@@ -48,6 +48,8 @@ class Life(RuleBasedStateMachine):
 
     def look(self, kind: TriggerKind, name: str = "", principal: Principal | None = None, **how: object) -> None:
         self.events += 1
+        if self.suspended and self.acknowledged:  # what was acknowledged does not hide what came after
+            self.turned_off = self.acknowledged = False
         ids = (f"event-{self.events}",) if kind is not TriggerKind.SWEEP else ()
         trigger = Trigger(kind=kind, at=self.now, bucket=BUCKET, event_ids=ids, event_name=name, principal=principal)
         self.settle(replace(trigger, **how))  # type: ignore[arg-type]
@@ -92,7 +94,7 @@ class Life(RuleBasedStateMachine):
         if self.on:
             self.turned_off = self.acknowledged = False
         elif not self.is_exempt:
-            self.turned_off = True
+            self.turned_off, self.acknowledged = True, False
         self.look(TriggerKind.BUCKET_CHANGE, "PutBucketVersioning", ROOT, asked_mfa_delete=asked)
 
     @precondition(lambda self: not self.on)
@@ -138,6 +140,7 @@ class Life(RuleBasedStateMachine):
     def somebody_acknowledges_the_state(self) -> None:
         found = [f for f in self.memory.findings if f.status is Status.OPEN and f.control in PROTECTION]
         for finding in found:
+            self.acknowledged = finding.control == "mfa-delete-disabled"
             change = lifecycle.acknowledge(finding, by="ann", why="planned", now=self.now)
             others = tuple(f for f in self.memory.findings if f.id != finding.id)
             self.memory = replace(self.memory, findings=(*others, change.finding))

@@ -25,6 +25,7 @@ def test_row(row: dict[str, Any]) -> None:
     assert set(raised) - set(_controls(tuple(told), Change.OPENED, Change.REOPENED)) == set(row.get("untold", []))
     assert not set(raised) & set(row.get("spares", []))
     assert _controls(transitions, Change.RESOLVED) == sorted(row.get("resolves", []))
+    assert _controls(transitions, Change.EXEMPTED) == sorted(row.get("exempts", []))
     assert _controls(transitions, Change.BUCKET_DELETED) == sorted(row.get("deleted", []))
     assert _controls(transitions, Change.SUPERSEDED) == sorted(row.get("supersedes", []))
 

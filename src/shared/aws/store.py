@@ -291,6 +291,7 @@ def _finding_from(doc: str) -> Finding:
         data[name] = datetime.fromisoformat(data[name]) if data.get(name) else None
     data["bucket"] = BucketKey(**data["bucket"])
     data["principal"] = Principal(**data["principal"]) if data["principal"] else None
+    data["expiries"] = tuple(Expiry(**each) for each in data.get("expiries", []))
     data["objects"] = tuple(ObjectVersion(**version) for version in data["objects"])
     makers: dict[str, Callable[[str], Any]] = {"severity": Severity, "status": Status, "cause": Cause}
     return Finding(**{**data, **{name: make(data[name]) for name, make in makers.items()}})
