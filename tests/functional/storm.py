@@ -341,7 +341,13 @@ class Storm:
         off = {b.name for b in self.buckets if "mfa-delete-disabled" in opened[b.name]}
         counted = {_deed(f): f.count for found in findings.values() for f in found if f.control in _COUNTED}
         deeds = counted.keys() | self.deeds.keys()
+        last: Counter[str] = Counter()
+        for one in self.sent:
+            last[one["finding_id"]] = max(last[one["finding_id"]], one.get("count", 1))
+        begun = {one["finding_id"] for one in self.sent if one["change"] in ("opened", "reopened")}
         return {
+            "lost_deeds": sum(_deed_id(each) not in begun for each in self.deeds),
+            "lost_counts": sum(last[_deed_id(each)] != count for each, count in self.deeds.items()),
             "lost_turn_offs": sum(b.enrolled and b.offs > 0 and b.name not in off for b in self.buckets),
             "wrong_turn_offs": sum(not b.offs and b.name in off for b in self.buckets),
             "wrong_buckets": sum(not b.enrolled and bool(opened[b.name]) for b in self.buckets),
@@ -381,11 +387,19 @@ _COUNTED = {"version-deleted", "version-delete-denied", "versioning-change-denie
 _TOLD = {"opened", "reopened", "grew", "summed", "reminded", "resolved", "expired", "acknowledged"}
 
 
+def _deed_id(deed: tuple[str, str, str, str]) -> str:
+    return _digest([ACCOUNT, "us-east-1", *deed])
+
+
 def _short_id(finding: dict[str, Any]) -> str:
     bucket = finding["bucket"]
     parts = [bucket["account"], bucket["region"], bucket["name"], finding["control"]]
     if finding["window"]:
         parts += [finding["principal"]["id"] if finding["principal"] else "", finding["window"]]
+    return _digest(parts)
+
+
+def _digest(parts: list[str]) -> str:
     return sha256("#".join(parts).encode()).hexdigest()[:8]
 
 
