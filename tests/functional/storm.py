@@ -10,8 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.exceptions
@@ -26,6 +27,9 @@ from tests.functional.events import batch, event
 from tests.functional.faults import Faults
 from tests.functional.test_handlers import key
 
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import LifecycleRuleTypeDef, TagTypeDef
+
 FAULTY = 0.2
 """Of the calls to S3, DynamoDB and SNS."""
 DOUBLED, REORDERED, MALFORMED = 0.1, 0.1, 0.05
@@ -36,6 +40,33 @@ GARBAGE: list[Any] = [
     None, [], "text", 7, {}, {"detail": None}, {"source": "aws.s3", "detail-type": "AWS API Call via CloudTrail"},
     {"source": "aws.s3", "detail-type": "AWS API Call via CloudTrail", "detail": {"eventSource": "s3.amazonaws.com"}},
 ]  # fmt: skip
+
+
+DENIED = [
+    f"delete-object.version-denied{why}" for why in ("", "-policy", "-object-lock", "-code-invalid", "-wrong-device")
+]
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What befalls a bucket once, and what is then open and told."""
+
+    event: str
+    on: bool
+    open: frozenset[str]
+    told: str
+
+
+FATES = {
+    "deleted": Fate("delete-bucket.done", False, frozenset(), "bucket-deleted"),
+    "exempted": Fate("put-bucket-tagging.single-tag", False, frozenset(), "exception-set"),
+    "unreadable": Fate("put-bucket-policy.done", True, frozenset({"state-unverifiable"}), "state-unverifiable"),
+    "expiring": Fate(
+        "put-bucket-lifecycle.expires-noncurrent", False,
+        frozenset({"mfa-delete-missing", "lifecycle-expires-versions"}), "lifecycle-expires-versions",
+    ),
+}  # fmt: skip
+EACH = 3
 
 
 class Crash(BaseException):
@@ -53,9 +84,12 @@ class Bucket:
     off_told: bool = False
     untagged: bool = False
     offs: int = 0
+    fate: Fate | None = None
 
     def open_states(self) -> set[str]:
         """Which findings about its state must be open at rest."""
+        if self.fate:
+            return set(self.fate.open)
         if not self.enrolled:
             return set()
         found = {"protection-tag-removed"} if self.untagged else set()
@@ -76,6 +110,8 @@ class Storm:
             self.faults.watch(client)
         self._pay, stage.guard.store.pay = stage.guard.store.pay, self._noted  # type: ignore[method-assign]
         self.buckets: list[Bucket] = []
+        self.fated: list[Bucket] = []
+        self.when: dict[int, Bucket] = {}
         self.deeds: Counter[tuple[str, str, str, str]] = Counter()
         self.queue: list[dict[str, Any]] = []
         self.receives: Counter[str] = Counter()
@@ -91,6 +127,12 @@ class Storm:
             name, on = f"vault-{number:02}", number % 3 != 0
             self.stage.bucket(name, tagged=number < enrolled, mfa_delete="Enabled" if on else None)
             self.buckets.append(Bucket(name, enrolled=number < enrolled, on=on))
+        for name, fate in FATES.items():
+            for number in range(EACH):
+                bucket = Bucket(f"{name}-{number}", enrolled=True, on=fate.on, fate=fate)
+                self.stage.bucket(bucket.name, mfa_delete="Enabled" if fate.on else None)
+                self.fated.append(bucket)
+        self.when = dict(zip(self.luck.sample(range(self.wanted), len(self.fated)), self.fated, strict=True))
         self.stage.invoke(sweep.handler, {"sweep": "scheduled"})
         self._collect()
 
@@ -138,15 +180,17 @@ class Storm:
     # What happens, and how it is delivered
 
     def _happen(self, number: int) -> Callable[[], None]:
-        if self.luck.random() < MALFORMED:
+        if number in self.when:
+            payload, handler = self._befall(self.when[number], f"event-{number}")
+        elif self.luck.random() < MALFORMED:
             self.malformed += 1
             garbage = self.luck.choice(GARBAGE)
             if self.luck.random() < 0.5:
                 return lambda: self._async(bucket_change.handler, garbage)
             return lambda: self._enqueue(garbage)
-        bucket = self.luck.choice(self.buckets)
-        acts = [self._turn, self._noise, self._refused_change, self._untag, *[self._delete] * 4, *[self._deny] * 4]
-        payload, handler = self.luck.choice(acts)(bucket, f"event-{number}")
+        else:
+            acts = [self._turn, self._noise, self._refused_change, self._untag, *[self._delete] * 4, *[self._deny] * 4]
+            payload, handler = self.luck.choice(acts)(self.luck.choice(self.buckets), f"event-{number}")
         times = 2 if self.luck.random() < DOUBLED else 1
         self.doubled += times - 1
 
@@ -183,6 +227,34 @@ class Storm:
         self.stage.mfa_delete[bucket.name] = "Enabled"
         return self._event("put-bucket-versioning.root-enables", bucket, event_id), bucket_change.handler
 
+    def _befall(self, bucket: Bucket, event_id: str) -> tuple[Any, Any]:
+        """What happens once to a bucket of its own."""
+        assert bucket.fate
+        until = f"{self.stage.now + timedelta(days=60):%Y-%m-%d}"
+        tags: list[TagTypeDef] = [
+            TAG,
+            {"Key": "mfa-delete-exempt-until", "Value": until},
+            {"Key": "mfa-delete-exempt-reason", "Value": "x"},
+        ]
+        rule: LifecycleRuleTypeDef = {
+            "ID": "r",
+            "Status": "Enabled",
+            "Filter": {},
+            "NoncurrentVersionExpiration": {"NoncurrentDays": 9},
+        }
+        with self._calm():
+            if bucket.fate is FATES["deleted"]:
+                self.stage.s3.delete_bucket(Bucket=bucket.name)
+            elif bucket.fate is FATES["exempted"]:
+                self.stage.s3.put_bucket_tagging(Bucket=bucket.name, Tagging={"TagSet": tags})
+            elif bucket.fate is FATES["unreadable"]:
+                self.stage.denied.add(("GetBucketVersioning", bucket.name))
+            else:
+                self.stage.s3.put_bucket_lifecycle_configuration(
+                    Bucket=bucket.name, LifecycleConfiguration={"Rules": [rule]}
+                )
+        return self._event(bucket.fate.event, bucket, event_id), bucket_change.handler
+
     def _version(self, bucket: Bucket, status: Any) -> None:
         with self._calm():
             self.stage.s3.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": status})
@@ -214,7 +286,7 @@ class Storm:
     def _deny(self, bucket: Bucket, event_id: str) -> tuple[Any, Any]:
         user = self.luck.choice(USERS)
         self._deed(bucket, "version-delete-denied", user)
-        return self._by("delete-object.version-denied", bucket, event_id, user), None
+        return self._by(self.luck.choice(DENIED), bucket, event_id, user), None
 
     def _deed(self, bucket: Bucket, control: str, user: str) -> None:
         if bucket.enrolled:
@@ -351,7 +423,10 @@ class Storm:
             "lost_turn_offs": sum(b.enrolled and b.offs > 0 and b.name not in off for b in self.buckets),
             "wrong_turn_offs": sum(not b.offs and b.name in off for b in self.buckets),
             "wrong_buckets": sum(not b.enrolled and bool(opened[b.name]) for b in self.buckets),
-            "wrong_states": sum(_states(findings.get(b.name, ())) != b.open_states() for b in self.buckets),
+            "wrong_states": sum(
+                _states(findings.get(b.name, ())) != b.open_states() for b in [*self.buckets, *self.fated]
+            ),
+            "lost_fates": sum(b.fate is not None and b.fate.told not in opened[b.name] for b in self.fated),
             "wrong_counts": sum(counted.get(each) != self.deeds.get(each) for each in deeds),
         }
 
@@ -384,7 +459,7 @@ def _deed(finding: Finding) -> tuple[str, str, str, str]:
 
 
 _COUNTED = {"version-deleted", "version-delete-denied", "versioning-change-denied"}
-_TOLD = {"opened", "reopened", "grew", "summed", "reminded", "resolved", "expired", "acknowledged"}
+_TOLD = {"opened", "reopened", "grew", "summed", "reminded", "resolved", "expired", "acknowledged", "exempted"}
 
 
 def _deed_id(deed: tuple[str, str, str, str]) -> str:
