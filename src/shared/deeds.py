@@ -14,7 +14,7 @@ from shared.facts import (
     Verdict,
 )
 from shared.finding import Severity
-from shared.predicates import always, believable, changed_tags, did, trigger_did_it
+from shared.predicates import always, believable, changed_tags, done_by_call, trigger_did_it
 
 PROOF_PREFIX = "mfa-delete-proof/"
 """Where the runbook's last step puts its object (runbook/RUNBOOK.md, "Prove it")."""
@@ -130,8 +130,7 @@ def _bucket_deleted(e: Evidence) -> bool:
     return isinstance(e.reading, Gone) and nameless and believable(e) and _asked_to_delete(e)
 
 
-def _asked_to_delete(e: Evidence) -> bool:
-    return did(e, "DeleteBucket")
+_asked_to_delete = done_by_call("DeleteBucket")
 
 
 BUCKET_DELETED = Control(

@@ -32,9 +32,13 @@ def did(e: Evidence, *calls: str) -> bool:
     return e.trigger.event_name in calls and e.trigger.outcome is Outcome.DONE
 
 
-def changed_tags(e: Evidence) -> bool:
-    """The trigger changed the bucket's tags, by any of the tagging APIs."""
-    return did(e, *TAGGING_CALLS)
+def done_by_call(*calls: str) -> Callable[[Evidence], bool]:
+    """The trigger is one of these calls, and it succeeded, as a control's `done_by`."""
+    return lambda e: did(e, *calls)
+
+
+changed_tags = done_by_call(*TAGGING_CALLS)
+"""The trigger changed the bucket's tags, by any of the tagging APIs."""
 
 
 def protected_or_exempt(e: Evidence) -> bool:

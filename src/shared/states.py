@@ -16,7 +16,16 @@ from shared.facts import (
     Versioning,
 )
 from shared.finding import Severity
-from shared.predicates import always, believable, changed_tags, did, mfa_delete_on, nobody, protected_or_exempt
+from shared.predicates import (
+    always,
+    believable,
+    changed_tags,
+    did,
+    done_by_call,
+    mfa_delete_on,
+    nobody,
+    protected_or_exempt,
+)
 
 READ_LIFECYCLE = "s3:GetLifecycleConfiguration"
 
@@ -192,17 +201,13 @@ def _no_new_expiries(e: Evidence) -> bool:
     return mfa_delete_on(e) or (_lifecycle(e) is not None and not new_expiries(e))
 
 
-def _put_lifecycle(e: Evidence) -> bool:
-    return did(e, "PutBucketLifecycle")
-
-
 LIFECYCLE_EXPIRES_VERSIONS = Control(
     id="lifecycle-expires-versions",
     title="Lifecycle rule deletes versions",
     severity=always(Severity.HIGH),
     holds=_lifecycle_expires_versions,
     clears=_no_new_expiries,
-    done_by=_put_lifecycle,
+    done_by=done_by_call("PutBucketLifecycle"),
     runbook="remove-the-lifecycle-rule",
     refs=(),
     source="S3 user guide, lifecycle configuration elements",
@@ -262,10 +267,6 @@ def _readable(e: Evidence) -> bool:
     return unreadable(e) is None and (not refused or _lifecycle(e) is not None or mfa_delete_on(e))
 
 
-def _changed_policy(e: Evidence) -> bool:
-    return did(e, "PutBucketPolicy")
-
-
 def _worse_when_it_was_readable(e: Evidence) -> Severity:
     return Severity.HIGH if e.last else Severity.MEDIUM
 
@@ -276,7 +277,7 @@ STATE_UNVERIFIABLE = Control(
     severity=_worse_when_it_was_readable,
     holds=_state_unverifiable,
     clears=_readable,
-    done_by=_changed_policy,
+    done_by=done_by_call("PutBucketPolicy"),
     runbook="let-the-guardrail-read",
     refs=(),
     source="IAM user guide, policy evaluation logic",
