@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from local import stack
-from local.cloud import Cloud
+from local.cloud import Cloud, Credentials
+from tests.e2e.local_setting import ALLOW_ALL, ON
 
 HOSTILE = {
     "AWS_PROFILE": "somebody-elses-production",
@@ -55,3 +56,24 @@ def cloud() -> Iterator[Cloud]:
 def outputs(cloud: Cloud) -> dict[str, str]:
     """The stack, deployed there, with its subscriptions confirmed."""
     return stack.deploy(cloud)
+
+
+@pytest.fixture(scope="module")
+def admin(cloud: Cloud) -> Credentials:
+    """A user who may do everything IAM can allow."""
+    return cloud.create_user("admin", ALLOW_ALL)
+
+
+@pytest.fixture
+def bucket(cloud: Cloud, request: pytest.FixtureRequest) -> str:
+    """A bucket of this test's own."""
+    name = f"bucket-{abs(hash(request.node.name)):x}"
+    cloud.client("s3").create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def protected(cloud: Cloud, bucket: str) -> str:
+    """The same, with MFA delete on."""
+    cloud.client("s3").put_bucket_versioning(Bucket=bucket, VersioningConfiguration=ON, MFA=cloud.mfa())
+    return bucket

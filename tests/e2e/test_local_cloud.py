@@ -10,32 +10,13 @@ from typing import Any
 import pytest
 
 from local.cloud import ROOM, Cloud, CloudError, Credentials
-from tests.e2e.local_setting import ALLOW_ALL, OFF, ON, make_queue, make_rule, receive, records_of, refusal, until
+from tests.e2e.local_setting import OFF, ON, make_queue, make_rule, receive, records_of, refusal, until
 
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[Cloud]:
     with Cloud.start(batching_window_s=None) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def admin(cloud: Cloud) -> Credentials:
-    """A user who may do everything IAM can allow."""
-    return cloud.create_user("admin", ALLOW_ALL)
-
-
-@pytest.fixture
-def bucket(cloud: Cloud, request: pytest.FixtureRequest) -> str:
-    name = f"bucket-{abs(hash(request.node.name)):x}"
-    cloud.client("s3").create_bucket(Bucket=name)
-    return name
-
-
-@pytest.fixture
-def protected(cloud: Cloud, bucket: str) -> str:
-    cloud.client("s3").put_bucket_versioning(Bucket=bucket, VersioningConfiguration=ON, MFA=cloud.mfa())
-    return bucket
 
 
 def test_root_lists_its_devices_of_every_kind(cloud: Cloud) -> None:

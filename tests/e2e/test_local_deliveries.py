@@ -27,13 +27,6 @@ def cloud() -> Iterator[Cloud]:
         yield running
 
 
-@pytest.fixture
-def bucket(cloud: Cloud, request: pytest.FixtureRequest) -> str:
-    name = f"bucket-{abs(hash(request.node.name)):x}"
-    cloud.client("s3").create_bucket(Bucket=name)
-    return name
-
-
 def test_the_record_reaches_a_rule_on_the_default_bus(cloud: Cloud, bucket: str) -> None:
     url, arn = make_queue(cloud, "records")
     make_rule(cloud, "records", on_bucket(bucket), {"Arn": arn})

@@ -5,32 +5,13 @@ from collections.abc import Iterator
 import pytest
 
 from local.cloud import Cloud, Credentials
-from tests.e2e.local_setting import ALLOW_ALL, EXPIRE, MUST, OFF, ON, put_version, refusal, versioning
+from tests.e2e.local_setting import EXPIRE, MUST, OFF, ON, put_version, refusal, versioning
 
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[Cloud]:
     with Cloud.start(batching_window_s=None) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def admin(cloud: Cloud) -> Credentials:
-    """A user who may do everything IAM can allow."""
-    return cloud.create_user("admin", ALLOW_ALL)
-
-
-@pytest.fixture
-def bucket(cloud: Cloud, request: pytest.FixtureRequest) -> str:
-    name = f"bucket-{abs(hash(request.node.name)):x}"
-    cloud.client("s3").create_bucket(Bucket=name)
-    return name
-
-
-@pytest.fixture
-def protected(cloud: Cloud, bucket: str) -> str:
-    cloud.client("s3").put_bucket_versioning(Bucket=bucket, VersioningConfiguration=ON, MFA=cloud.mfa())
-    return bucket
 
 
 def test_mfa_delete_is_absent_until_somebody_sets_it(cloud: Cloud, bucket: str) -> None:

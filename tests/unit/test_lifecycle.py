@@ -119,6 +119,29 @@ class World:
         assert len([control for control in open_now if control in PROTECTION]) <= 1
         assert len(open_now) == len(set(open_now))
 
+    def live(self, history: Sequence[tuple[object, ...]], *, refusals: bool, losses: bool) -> None:  # noqa: C901
+        """Live through a history, one case a step, and come to rest."""
+        for step in history:
+            self.now += timedelta(minutes=1)
+            match step:
+                case ("off",):
+                    self.root_sets(on=False)
+                case ("on",):
+                    self.root_sets(on=True)
+                case ("sweep",):
+                    self.sweep()
+                case ("begin",):
+                    self.begin()
+                case ("end",):
+                    self.end()
+                case ("readable", bool(readable)) if refusals:
+                    self.readable = readable
+                case ("deliver", int(which), bool(keep)):
+                    self.deliver(which, keep=keep)
+                case ("lose", int(which)) if losses and self.pending:
+                    self.pending.pop(which % len(self.pending))
+        self.settle_down()
+
     def settle_down(self) -> None:
         """Every event has come, and two sweeps after that."""
         self.end()
@@ -145,29 +168,10 @@ steps = st.lists(
 )
 
 
-def lived(history: Sequence[tuple[object, ...]], *, on: bool, losses: bool) -> World:  # noqa: C901  # one case a step
+def lived(history: Sequence[tuple[object, ...]], *, on: bool, losses: bool) -> World:
     """Live through a history and let it come to rest."""
     world = World(on=on)
-    for step in history:
-        world.now += timedelta(minutes=1)
-        match step:
-            case ("off",):
-                world.root_sets(on=False)
-            case ("on",):
-                world.root_sets(on=True)
-            case ("sweep",):
-                world.sweep()
-            case ("begin",):
-                world.begin()
-            case ("end",):
-                world.end()
-            case ("readable", bool(readable)):
-                world.readable = readable
-            case ("deliver", int(which), bool(keep)):
-                world.deliver(which, keep=keep)
-            case ("lose", int(which)) if losses and world.pending:
-                world.pending.pop(which % len(world.pending))
-    world.settle_down()
+    world.live(history, refusals=True, losses=losses)
     return world
 
 
@@ -188,22 +192,7 @@ def test_at_rest_the_open_findings_say_what_is_true(history: list[tuple[object, 
 def test_a_turn_off_is_never_lost_while_its_event_arrives(history: list[tuple[object, ...]]) -> None:
     world = World(on=True)
     world.sweep()  # known as protected before anything happens
-    for step in history:
-        world.now += timedelta(minutes=1)
-        match step:
-            case ("off",):
-                world.root_sets(on=False)
-            case ("on",):
-                world.root_sets(on=True)
-            case ("sweep",):
-                world.sweep()
-            case ("begin",):
-                world.begin()
-            case ("end",):
-                world.end()
-            case ("deliver", int(which), bool(keep)):
-                world.deliver(which, keep=keep)
-    world.settle_down()
+    world.live(history, refusals=False, losses=False)
     raised = [control for control, change in world.told if change in {Change.OPENED, Change.REOPENED}]
     assert ("mfa-delete-disabled" in raised) == (world.offs > 0)
 
