@@ -11,10 +11,10 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.markup import escape
 
-from cli.selectors import logs_deletes_of, logs_management_writes
 from cli.stack import Stack
 from shared.aws.calling import code
 from shared.facts import RootState
+from shared.selectors import logs_deletes_of, logs_management_writes
 
 REFUSED = {"AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"}
 NAMED = 5

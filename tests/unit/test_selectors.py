@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cli.selectors import logs_deletes_of, logs_management_writes
+from shared.selectors import logs_deletes_of, logs_management_writes
 
 
 def advanced(**fields: dict[str, list[str]]) -> dict[str, Any]:
