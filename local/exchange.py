@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import parse_qs, unquote
 
-from local import emulator
+from local import cbor, emulator
 
 # What CloudTrail calls the S3 operations we record; the key is (method, has an object key, sub-resource).
 _S3_NAMES = {
@@ -18,6 +18,7 @@ _S3_NAMES = {
     ("DELETE", False, "lifecycle"): "DeleteBucketLifecycle",
     ("PUT", False, "policy"): "PutBucketPolicy",
     ("DELETE", False, "policy"): "DeleteBucketPolicy",
+    ("PUT", False, "notification"): "PutBucketNotification",
     ("POST", False, "delete"): "DeleteObjects",
     ("PUT", False, ""): "CreateBucket",
     ("DELETE", False, ""): "DeleteBucket",
@@ -98,10 +99,19 @@ class Answer:
         """Error code and message, both "" on success or when the body names none."""
         if self.status < 300:
             return "", ""
+        if "cbor" in self.header("content-type"):
+            return _cbor_error(self.body)
         text = self.body.decode("utf-8", "replace")
         code = re.search(r"<Code>(.*?)</Code>|\"(?:__type|[Cc]ode)\":\s*\"(?:[^\"]*#)?([^\"]*)\"", text)
         message = re.search(r"<Message>(.*?)</Message>|\"[Mm]essage\":\s*\"([^\"]*)\"", text, re.DOTALL)
-        return _first(code), _first(message)
+        # Lambda and Scheduler name the error in a header alone.
+        named = self.header("x-amzn-errortype").partition(":")[0]
+        return _first(code) or named, _first(message)
+
+
+def _cbor_error(body: bytes) -> tuple[str, str]:
+    said = cbor.loads(body)
+    return str(said.get("__type", "")).rpartition("#")[2], str(said.get("message", said.get("Message", "")))
 
 
 def _first(found: re.Match[str] | None) -> str:

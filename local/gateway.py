@@ -1,7 +1,7 @@
 """The ASGI application: ministack with this room's layer around every call."""
 
 import asyncio
-import time
+import sys
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
-from local import clock, dead_letters, delivery, emulator, mfa_delete, root, topics, trail
+from local import cbor, clock, dead_letters, delivery, emulator, mfa_delete, recorder, root, topics, trail
 from local.clock import Clock
 from local.devices import Devices
 from local.exchange import Answer, Request
@@ -46,6 +46,8 @@ def install(account: str, lab_key: tuple[str, str], batching_window_s: float | N
     movable = Clock()
     devices = Devices(account, movable)
     state = State(account=account, clock=movable, devices=devices, root=Root(account, lab_key, devices))
+    # ministack imports it when a CloudWatch call comes, and does not require it.
+    sys.modules["cbor2"] = cbor
     clock.install(movable)
     delivery.install(batching_window_s)
     dead_letters.install()
@@ -88,32 +90,22 @@ class Gateway:
 
     async def _call(self, request: Request, caller: Caller | None, scope: Scope, receive: Receive) -> Answer:
         """Let ministack answer, and record the call when CloudTrail would."""
-        is_recorded = caller is not None and trail.is_recorded(request)
         request_id = uuid.uuid4().hex[:16].upper()
         delivery.request_id.set(request_id)
-        started = time.time()
-        region, name = emulator.router.extract_region(request.headers), request.bucket_and_key[0]
-        before = trail.locate(name, caller, region) if caller and is_recorded else None
+        recording = recorder.start(request, caller, request_id) if caller else None
         answer = await _forward(request, scope, receive)
         if request.service == "s3":
             answer = _with_request_id(answer, request_id)
-        if caller and before:
-            creates = request.operation == "CreateBucket"
-            bucket = trail.locate(name, caller, region) if creates else before
-            call = trail.Call(
-                request=request, answer=answer, caller=caller, bucket=bucket, request_id=request_id, started=started,
-                ended=time.time(),
-            )  # fmt: skip
-            self._record(call)
+        if recording:
+            self._record(recording.records(answer))
         return answer
 
-    def _record(self, call: trail.Call) -> None:
-        records = list(trail.records(call))
+    def _record(self, records: list[trail.Record]) -> None:
         self._state.records.extend(records)
 
         def publish() -> None:
             for record in records:
-                self._publisher.submit(trail.publish, record, call.bucket)
+                self._publisher.submit(trail.publish, record)
 
         asyncio.get_running_loop().call_later(self._delay_s, publish)
 

@@ -19,6 +19,7 @@ _DATA_EVENTS = {"DeleteObject", "DeleteObjects"}
 _RECORDED = _DATA_EVENTS | {
     "PutBucketVersioning", "CreateBucket", "DeleteBucket", "PutBucketTagging", "DeleteBucketTagging",
     "PutBucketLifecycle", "DeleteBucketLifecycle", "PutBucketPolicy", "DeleteBucketPolicy",
+    "PutBucketNotification",
 }  # fmt: skip
 # The SDK repeats these in the right Region; recording them too would publish one deed twice.
 _REPEATED_ELSEWHERE = {301, 307}
@@ -81,20 +82,21 @@ def records(call: Call) -> Iterator[Record]:
         yield from _key_records(call)
 
 
-def publish(record: Record, bucket: Bucket) -> None:
-    """Put one record on the default bus of the bucket's account and Region."""
+def publish(record: Record) -> None:
+    """Put one record on the default bus of its account and Region."""
+    account, region = record["recipientAccountId"], record["awsRegion"]
     event = {
         "EventId": str(uuid.uuid4()),
-        "Source": "aws.s3",
+        "Source": f"aws.{record['eventSource'].partition('.')[0]}",
         "DetailType": "AWS API Call via CloudTrail",
         "Detail": json.dumps(record),
         "EventBusName": "default",
         "Time": int(time.time()),
         "Resources": [],
-        "Account": bucket.owner,
-        "Region": bucket.region,
+        "Account": account,
+        "Region": region,
     }
-    with emulator.responses.request_scope(bucket.owner, bucket.region):
+    with emulator.responses.request_scope(account, region):
         emulator.eventbridge._dispatch_event(event)
 
 

@@ -49,7 +49,7 @@ def records_of(cloud: Cloud, bucket: str, name: str) -> list[dict[str, Any]]:
     return [
         each
         for each in cloud.records()
-        if each["requestParameters"]["bucketName"] == bucket and each["eventName"] == name
+        if (each["requestParameters"] or {}).get("bucketName") == bucket and each["eventName"] == name
     ]
 
 
