@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from local import devices, emulator, topics
+from local import devices, emulator, selectors, topics
 from local.exchange import Answer, Request
 from local.gateway import State
 
@@ -41,6 +41,7 @@ def _reset(state: State, _: Payload) -> Payload:
     """Empty everything but the clock and the codes already spent."""
     emulator.app._reset_all_state()
     state.root.restore()
+    selectors.put_lab_trail(state.account, state.region)
     state.outbox.clear()
     state.calls.clear()
     state.records.clear()

@@ -61,6 +61,10 @@ sns: Any = _module(
 sqs: Any = _module(
     "services.sqs", "_receive_messages_for_esm", "_queue_by_arn", "_queues", "_ensure_msg_fields", "queue_policy_allows"
 )
+cloudtrail: Any = _module(
+    "services.cloudtrail", "_create_trail", "_put_event_selectors", "_start_logging", "_event_selectors",
+    "_account_trail_items", "_DEFAULT_EVENT_SELECTORS",
+)  # fmt: skip
 eventbridge: Any = _module(
     "services.eventbridge", "_dispatch_event", "_dispatch_to_lambda", "_dispatch_to_sqs", "_invoke_target", "_now_ts",
     "_tick_scheduled_rules", "_target_matches_request_scope", "_pattern_event_view",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
-from local import cbor, clock, dead_letters, delivery, emulator, mfa_delete, recorder, root, topics, trail
+from local import cbor, clock, dead_letters, delivery, emulator, mfa_delete, recorder, root, selectors, topics, trail
 from local.clock import Clock
 from local.devices import Devices
 from local.exchange import Answer, Request
@@ -29,6 +29,7 @@ class State:
     """Everything this room remembers beside ministack."""
 
     account: str
+    region: str
     clock: Clock
     devices: Devices
     root: Root
@@ -41,11 +42,11 @@ class State:
 Admin = Callable[[Request], Answer]
 
 
-def install(account: str, lab_key: tuple[str, str], batching_window_s: float | None) -> State:
+def install(account: str, region: str, lab_key: tuple[str, str], batching_window_s: float | None) -> State:
     """Put every part in place inside ministack."""
     movable = Clock()
     devices = Devices(account, movable)
-    state = State(account=account, clock=movable, devices=devices, root=Root(account, lab_key, devices))
+    state = State(account=account, region=region, clock=movable, devices=devices, root=Root(account, lab_key, devices))
     # ministack imports it when a CloudWatch call comes, and does not require it.
     sys.modules["cbor2"] = cbor
     clock.install(movable)
@@ -54,6 +55,7 @@ def install(account: str, lab_key: tuple[str, str], batching_window_s: float | N
     mfa_delete.install(devices)
     root.install(state.root)
     topics.install(state.outbox)
+    selectors.put_lab_trail(account, region)
     return state
 
 
@@ -97,14 +99,16 @@ class Gateway:
         if request.service == "s3":
             answer = _with_request_id(answer, request_id)
         if recording:
-            self._record(recording.records(answer))
+            self._record(recording, answer)
         return answer
 
-    def _record(self, records: list[trail.Record]) -> None:
+    def _record(self, recording: recorder.Recording, answer: Answer) -> None:
+        records = recording.records(answer)
         self._state.records.extend(records)
+        logged = recording.logged(records)
 
         def publish() -> None:
-            for record in records:
+            for record in logged:
                 self._publisher.submit(trail.publish, record)
 
         asyncio.get_running_loop().call_later(self._delay_s, publish)

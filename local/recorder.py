@@ -3,14 +3,14 @@
 import time
 from dataclasses import dataclass
 
-from local import control_plane, emulator, trail
+from local import control_plane, emulator, selectors, trail
 from local.exchange import Answer, Request
 from local.identity import Caller
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """A call under way; `started` is epoch seconds, `bucket` that of an S3 call as it was before."""
+    """A call under way; `started` is epoch seconds, `bucket` that of an S3 call and `trails` as they were before."""
 
     request: Request
     caller: Caller
@@ -19,6 +19,7 @@ class Recording:
     started: float
     operation: str
     bucket: trail.Bucket | None
+    trails: tuple[selectors.Trail, ...]
 
     def records(self, answer: Answer) -> list[trail.Record]:
         """The records of the finished call."""
@@ -31,6 +32,14 @@ class Recording:
             )
         )  # fmt: skip
         return [made] if made else []
+
+    def logged(self, records: list[trail.Record]) -> list[trail.Record]:
+        """Those of the records that a trail logs.
+
+        What a call does to a trail does not hide the call itself: the state before counts as much as that after.
+        """
+        after = selectors.logging_trails(self.caller.account) if self.request.service == "cloudtrail" else ()
+        return [each for each in records if selectors.is_logged(each, self.trails + after)]
 
     def _of_s3(self, answer: Answer, before: trail.Bucket) -> list[trail.Record]:
         creates = self.operation == "CreateBucket"
@@ -49,6 +58,7 @@ def start(request: Request, caller: Caller, request_id: str) -> Recording | None
     if not operation:
         return None
     region = emulator.router.extract_region(request.headers)
+    bucket = trail.locate(request.bucket_and_key[0], caller, region) if is_s3 else None
     return Recording(
         request=request,
         caller=caller,
@@ -56,5 +66,6 @@ def start(request: Request, caller: Caller, request_id: str) -> Recording | None
         region=region,
         started=time.time(),
         operation=operation,
-        bucket=trail.locate(request.bucket_and_key[0], caller, region) if is_s3 else None,
+        bucket=bucket,
+        trails=selectors.logging_trails(bucket.owner if bucket else caller.account),
     )

@@ -4,11 +4,11 @@ Prints `ready PORT` on stdout once it answers. AWS calls go to the same port; te
 in and out, no credentials):
 
     GET    /_local/health                  {account, now}
-    POST   /_local/reset                   empty everything (the clock and spent codes stay)
+    POST   /_local/reset                   empty everything (the clock and spent codes stay); the trail "lab" logs again
     GET    /_local/mail                    {since?: count} the outbox: [{protocol, to, subject, body, topic_arn, at, ...}]
     POST   /_local/subscriptions/confirm   {} for all pending ones, or {endpoint}; answers their ARNs
     GET    /_local/calls                   [{at, service, operation, action, resource, principal, status, error, mfa}]
-    GET    /_local/records                 the CloudTrail records made so far
+    GET    /_local/records                 the CloudTrail records made so far, also those that no trail logs
     POST   /_local/faults                  [{service, match?, times?, status?, code?, message?, delay?}] replaces all; [] clears
     POST   /_local/clock                   {advance: seconds}: codes and schedules follow, due schedules fire
     GET    /_local/devices                 root's MFA devices [{kind, serial, seed, active}]
@@ -102,7 +102,7 @@ async def _serve(listener: socket.socket, options: argparse.Namespace) -> None:
 
     from local import admin, gateway  # noqa: PLC0415
 
-    state = gateway.install(ACCOUNT, ROOT_KEY, options.batching_window)
+    state = gateway.install(ACCOUNT, REGION, ROOT_KEY, options.batching_window)
     application = gateway.Gateway(state, admin.answer_for(state), options.event_delay)
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
