@@ -1,26 +1,31 @@
 """The paths under `/_local/`: what tests and demos may ask and change from outside (listed in server.py)."""
 
+import asyncio
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from local import devices, emulator, selectors, topics
+from local import devices, emulator, metrics, selectors, topics
 from local.exchange import Answer, Request
 from local.gateway import State
 
 Payload = dict[str, Any]
 Path = Callable[[State, Any], Any]
 
+SETTLE_LIMIT_S = 10.0
 
-def answer_for(state: State) -> Callable[[Request], Answer]:
+
+def answer_for(state: State) -> Callable[[Request], Awaitable[Answer]]:
     """The function the gateway calls for `/_local/...`."""
 
-    def answer(request: Request) -> Answer:
+    async def answer(request: Request) -> Answer:
         path = _PATHS.get((request.method, request.path))
         if path is None:
             return _json(404, {"error": f"no {request.method} {request.path}"})
         try:
-            return _json(200, path(state, json.loads(request.body or b"{}")))
+            value = path(state, json.loads(request.body or b"{}"))
+            return _json(200, await value if isinstance(value, Awaitable) else value)
         except (ValueError, KeyError, TypeError) as wrong:
             return _json(400, {"error": f"{type(wrong).__name__}: {wrong}"})
 
@@ -70,9 +75,22 @@ def _faults(state: State, wanted: list[Payload]) -> Payload:
     return {"in_force": len(wanted)}
 
 
-def _clock(state: State, wanted: Payload) -> Payload:
+async def _clock(state: State, wanted: Payload) -> Payload:
     state.clock.advance(float(wanted["advance"]))
+    await _settled()
+    state.alarms.evaluate_all()
     return {"now": state.clock.time()}
+
+
+async def _settled() -> None:
+    """Let the schedules that fell due do their work first: an alarm on their silence would be false."""
+    deadline = time.monotonic() + SETTLE_LIMIT_S
+    while not metrics.underway.is_empty() and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
+
+
+def _alarms(state: State, _: Payload) -> list[dict[str, str]]:
+    return state.alarms.evaluate_all()
 
 
 def _devices(state: State, _: Payload) -> list[Payload]:
@@ -110,6 +128,7 @@ _PATHS: dict[tuple[str, str], Path] = {
     ("GET", "/_local/records"): _records,
     ("POST", "/_local/faults"): _faults,
     ("POST", "/_local/clock"): _clock,
+    ("POST", "/_local/alarms"): _alarms,
     ("GET", "/_local/devices"): _devices,
     ("POST", "/_local/devices"): _add_device,
     ("DELETE", "/_local/devices"): _remove_device,

@@ -1,4 +1,4 @@
-"""A clock tests can move: TOTP codes and schedules follow it, nothing else (signatures and queues keep real time)."""
+"""A clock tests can move: codes, schedules and CloudWatch follow it, nothing else (signatures, queues: real time)."""
 
 import threading
 import time
@@ -12,6 +12,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.offset_s = 0.0
+        self._moves: list[tuple[float, float]] = []
 
     # ministack's scheduler calls `time.sleep` on what stands in for the module (set before `time` is a method here).
     sleep = staticmethod(time.sleep)
@@ -19,11 +20,16 @@ class Clock:
     def time(self) -> float:
         return time.time() + self.offset_s
 
+    def moved(self, real: float) -> float:
+        """What this clock showed at a real time, by the moves made until then."""
+        return real + next((offset for since, offset in reversed(self._moves) if since <= real), 0.0)
+
     def advance(self, seconds: float) -> None:
         """Move forward and fire what became due."""
         if seconds < 0:
             raise ValueError("the clock only moves forward")
         self.offset_s += seconds
+        self._moves.append((time.time(), self.offset_s))
         emulator.scheduler._tick_schedules()
         emulator.eventbridge._tick_scheduled_rules()
 

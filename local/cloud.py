@@ -225,8 +225,16 @@ class Cloud:
         self._ask("POST", "/_local/faults", wanted)
 
     def advance(self, seconds: float) -> float:
-        """Move the clock of codes and schedules forward; due schedules fire. The new epoch seconds."""
+        """Move the clock of codes, schedules and metrics forward; due schedules fire, then alarms are evaluated.
+
+        Returns the new epoch seconds.
+        """
         return float(self._ask("POST", "/_local/clock", {"advance": seconds})["now"])
+
+    def alarms(self) -> dict[str, str]:
+        """Evaluate the alarms of our Region now: the state of each, by name."""
+        found = self._ask("POST", "/_local/alarms")
+        return {each["name"]: each["state"] for each in found if each["region"] == self.region}
 
     def reset(self) -> None:
         """Empty everything; the clock and spent codes stay."""

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from local import emulator
+from local import emulator, topics
 
 _SENDER = "events.amazonaws.com"
 _LOG = logging.getLogger("local.dead_letters")
@@ -57,6 +57,8 @@ def _undeliverable(target: dict[str, Any], source: dict[str, Any]) -> str | None
     exists, allows = _KINDS[spec.service]
     if not emulator.eventbridge._target_matches_request_scope(spec) or not exists(target_arn):
         return "NO_RESOURCE"
+    if spec.service == "sns" and topics.key_refusal(target_arn):
+        return "SDK_CLIENT_ERROR"
     needs_policy = not _is_schedule(source) and "RoleArn" not in target
     return "NO_PERMISSIONS" if needs_policy and not allows(target_arn, str(source.get("Arn", ""))) else None
 

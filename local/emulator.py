@@ -56,8 +56,13 @@ sns: Any = _module(
     "services.sns", "_fanout", "_topics", "_publish", "_subscribe", "_list_subscriptions", "_matches_filter_policy",
     "_list_subscriptions_by_topic", "_refresh_subscription_counts", "_resolve_message_for_protocol", "_p", "_error",
     "_build_envelope", "_deliver_to_http", "_send_subscription_confirmation", "_topic_by_arn_any_scope",
-    "_find_subscription", "handle_request", "topic_policy_allows",
+    "_find_subscription", "handle_request", "topic_policy_allows", "publish_internal", "SnsPublishError",
 )  # fmt: skip
+cloudwatch: Any = _module(
+    "services.cloudwatch", "time", "record_metric", "_evaluate_alarm", "_alarms", "_composite_alarms", "_metrics",
+    "_record_history", "_dispatch_alarm_actions", "_evaluate_parent_alarms", "_dims_key", "_stat_value", "_calc_stats",
+)  # fmt: skip
+kms: Any = _module("services.kms", "_resolve_key")
 sqs: Any = _module(
     "services.sqs", "_receive_messages_for_esm", "_queue_by_arn", "_queues", "_ensure_msg_fields", "queue_policy_allows"
 )
@@ -66,11 +71,12 @@ cloudtrail: Any = _module(
     "_account_trail_items", "_DEFAULT_EVENT_SELECTORS",
 )  # fmt: skip
 eventbridge: Any = _module(
-    "services.eventbridge", "_dispatch_event", "_dispatch_to_lambda", "_dispatch_to_sqs", "_invoke_target", "_now_ts",
+    "services.eventbridge", "_dispatch_event", "_dispatch_to_lambda", "_dispatch_to_sqs", "_dispatch_to_sns",
+    "_invoke_target", "_now_ts",
     "_tick_scheduled_rules", "_target_matches_request_scope", "_pattern_event_view",
 )  # fmt: skip
 scheduler: Any = _module("services.scheduler", "_tick_schedules", "time")
 lambda_svc: Any = _module(
     "services.lambda_svc", "_get_func_record_for_ref", "_execution_record_for_config", "invoke_async_with_retry",
-    "_iter_all_esms",
+    "_iter_all_esms", "_emit_lambda_metrics", "_emit_lambda_logs", "_execute_function", "_execute_function_dispatch",
 )  # fmt: skip

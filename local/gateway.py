@@ -10,7 +10,22 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
-from local import cbor, clock, dead_letters, delivery, emulator, mfa_delete, recorder, root, selectors, topics, trail
+from local import (
+    alarms,
+    cbor,
+    clock,
+    dead_letters,
+    delivery,
+    emulator,
+    metrics,
+    mfa_delete,
+    recorder,
+    root,
+    selectors,
+    topics,
+    trail,
+)
+from local.alarms import Alarms
 from local.clock import Clock
 from local.devices import Devices
 from local.exchange import Answer, Request
@@ -33,23 +48,28 @@ class State:
     clock: Clock
     devices: Devices
     root: Root
+    alarms: Alarms
     outbox: Outbox = field(default_factory=Outbox)
     calls: CallLog = field(default_factory=CallLog)
     faults: Faults = field(default_factory=Faults)
     records: deque[trail.Record] = field(default_factory=lambda: deque(maxlen=20_000))
 
 
-Admin = Callable[[Request], Answer]
+Admin = Callable[[Request], Awaitable[Answer]]
 
 
 def install(account: str, region: str, lab_key: tuple[str, str], batching_window_s: float | None) -> State:
     """Put every part in place inside ministack."""
     movable = Clock()
     devices = Devices(account, movable)
-    state = State(account=account, region=region, clock=movable, devices=devices, root=Root(account, lab_key, devices))
+    state = State(
+        account=account, region=region, clock=movable, devices=devices, root=Root(account, lab_key, devices),
+        alarms=alarms.install(movable),
+    )  # fmt: skip
     # ministack imports it when a CloudWatch call comes, and does not require it.
     sys.modules["cbor2"] = cbor
     clock.install(movable)
+    metrics.install(movable, state.alarms.arrived)
     delivery.install(batching_window_s)
     dead_letters.install()
     mfa_delete.install(devices)
@@ -78,7 +98,7 @@ class Gateway:
 
     async def _answer(self, request: Request, scope: Scope, receive: Receive) -> Answer:
         if request.path.startswith("/_local/"):
-            return self._admin(request)
+            return await self._admin(request)
         fault = self._state.faults.take(request)
         if fault and fault.delay:
             await asyncio.sleep(fault.delay)

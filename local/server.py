@@ -10,7 +10,8 @@ in and out, no credentials):
     GET    /_local/calls                   [{at, service, operation, action, resource, principal, status, error, mfa}]
     GET    /_local/records                 the CloudTrail records made so far, also those that no trail logs
     POST   /_local/faults                  [{service, match?, times?, status?, code?, message?, delay?}] replaces all; [] clears
-    POST   /_local/clock                   {advance: seconds}: codes and schedules follow, due schedules fire
+    POST   /_local/clock                   {advance: seconds}: codes, schedules and metrics follow, due schedules fire
+    POST   /_local/alarms                  {}: evaluates all alarms; answers [{name, region, state}]
     GET    /_local/devices                 root's MFA devices [{kind, serial, seed, active}]
     POST   /_local/devices                 {kind: virtual|hardware|passkey, name}
     DELETE /_local/devices                 {serial}

@@ -15,6 +15,7 @@ _MAIL = {"email", "email-json"}
 _PENDING = "PendingConfirmation"
 _SEEN = "seen_by_local"
 _LIMIT_SUBJECT = 100
+_AWS_KEY = "alias/aws/sns"
 
 Response = tuple[int, dict[str, str], bytes]
 
@@ -57,6 +58,9 @@ def install(outbox: Outbox) -> None:
     sns._list_subscriptions = _with_pending(sns._list_subscriptions)
     sns._list_subscriptions_by_topic = _with_pending(sns._list_subscriptions_by_topic)
     sns._publish = _with_subject_rule(sns._publish)
+    sns._publish_batch = _with_key_rule(sns._publish_batch)
+    sns.publish_internal = _with_usable_key(sns.publish_internal)
+    emulator.eventbridge._dispatch_to_sns = _without_subject
     sns._deliver_to_http = _only_to_this_machine(sns._deliver_to_http)
     sns._send_subscription_confirmation = _only_local_confirmation(sns._send_subscription_confirmation)
     sns.handle_request = _settled_first(sns.handle_request)
@@ -147,6 +151,48 @@ def _with_subject_rule(publish: Callable[[Any], Response]) -> Callable[[Any], Re
         return publish(params)
 
     return checked
+
+
+def key_refusal(topic_arn: str) -> tuple[str, str] | None:
+    """Error code and message when a topic is encrypted with a key that cannot be used now, else None."""
+    topic = emulator.sns._topic_by_arn_any_scope(topic_arn) or {"attributes": {}}
+    name = topic["attributes"].get("KmsMasterKeyId")
+    if not name or name == _AWS_KEY:
+        return None
+    _, _, _, region, account, _ = topic_arn.split(":", 5)
+    with emulator.responses.request_scope(account, region):
+        key = emulator.kms._resolve_key(name)
+    state = key["KeyState"] if key else "missing"
+    return {"Enabled": None, "missing": ("KMSNotFound", f"{name} is not found."),
+            "Disabled": ("KMSDisabled", f"{name} is disabled.")}.get(
+        state, ("KMSInvalidState", f"{name} is in the state {state}.")
+    )  # fmt: skip
+
+
+def _with_usable_key(publish: Callable[..., Any]) -> Callable[..., Any]:
+    def published(topic_arn: str, *args: Any, **more: Any) -> Any:
+        refused = key_refusal(topic_arn)
+        if refused:
+            raise emulator.sns.SnsPublishError(*refused)
+        return publish(topic_arn, *args, **more)
+
+    return published
+
+
+def _with_key_rule(publish: Callable[[Any], Response]) -> Callable[[Any], Response]:
+    def published(params: Any) -> Response:
+        refused = key_refusal(emulator.sns._p(params, "TopicArn") or "")
+        if refused:
+            error: Response = emulator.sns._error(*refused, 400)
+            return error
+        return publish(params)
+
+    return published
+
+
+def _without_subject(topic_arn: str, text: str) -> None:
+    """EventBridge gives no subject; a topic whose key is unusable never gets here (dead_letters.py)."""
+    emulator.sns.publish_internal(topic_arn, text)
 
 
 def _with_mail(fanout: Callable[..., None], outbox: Outbox) -> Callable[..., None]:
