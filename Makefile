@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PY := $(BIN)/python
 # A stray profile, endpoint or index setting must not reach what runs here.
-unexport AWS_PROFILE AWS_ENDPOINT_URL AWS_SESSION_TOKEN PYTHONPATH
+unexport AWS_PROFILE AWS_ENDPOINT_URL AWS_SESSION_TOKEN PYTHONPATH GUARDRAIL_CALLS
 export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -58,8 +58,9 @@ check: lint types docs-verify unit functional template ## all that needs no depl
 build: setup ## the real sam build
 	@$(BIN)/sam build --cached
 
-e2e: setup build ## sam build and sam deploy to the embedded cloud; event in, alert out
+e2e: setup build ## sam build and sam deploy to the embedded cloud; event in, alert out; grants compared with calls
 	@$(BIN)/pytest tests/e2e -n 2 --dist loadfile
+	@$(PY) -m local.granted build/calls
 
 test: check e2e ## everything; what CI runs
 

@@ -25,6 +25,7 @@ import boto3.session
 import botocore.session
 from botocore.config import Config
 
+from local import granted
 from local.server import ACCOUNT, HOST, REGION, ROOT_KEY
 
 ROOM = Path(__file__).resolve().parent.parent
@@ -125,6 +126,12 @@ class Cloud:
 
     def stop(self) -> None:
         """End the server if we started it, close clients, remove the folders."""
+        try:
+            self._keep_calls()
+        finally:
+            self._end()
+
+    def _end(self) -> None:
         for each in self._clients.values():
             each.close()
         self._clients.clear()
@@ -134,6 +141,12 @@ class Cloud:
         for folder in (self._folder, self._server_folder):
             if folder:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _keep_calls(self) -> None:
+        """For `local.granted`, while the server still knows them; one that died has nothing left to ask."""
+        folder = granted.folder_wanted()
+        if folder and self._server and self._server.poll() is None:
+            granted.keep(self.calls(), folder)
 
     # Credentials and clients
 
@@ -238,6 +251,7 @@ class Cloud:
 
     def reset(self) -> None:
         """Empty everything; the clock and spent codes stay."""
+        self._keep_calls()
         self._ask("POST", "/_local/reset")
 
     def _ask(self, method: str, path: str, payload: object = None) -> Any:

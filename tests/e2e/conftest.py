@@ -1,12 +1,13 @@
 """The whole of e2e runs in a hostile environment: a stray profile, endpoint or home must never be listened to."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from local import stack
+from local import granted, stack
 from local.cloud import Cloud, Credentials
 from tests.e2e.local_setting import ALLOW_ALL, ON
 
@@ -27,6 +28,18 @@ endpoint_url = https://192.0.2.1
 [profile somebody-elses-production]
 credential_process = false
 """
+CALLS = granted.ROOM / "build" / "calls"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A run of all of e2e keeps what roles called, for local.granted; xdist's workers inherit the variable."""
+    is_worker = hasattr(config, "workerinput")
+    is_narrowed = any(config.getoption(name) for name in ("keyword", "markexpr", "deselect", "ignore", "collectonly"))
+    is_all = [(config.invocation_params.dir / each).resolve() for each in config.args] == [Path(__file__).parent]
+    if is_all and not (is_worker or is_narrowed or os.environ.get(granted.VARIABLE)):
+        if CALLS.exists():
+            shutil.rmtree(CALLS)
+        os.environ[granted.VARIABLE] = str(CALLS)
 
 
 @pytest.fixture(scope="session", autouse=True)
