@@ -48,8 +48,8 @@ def heard(cloud: Cloud) -> Callable[[], list[dict[str, Any]]]:
 
         until(drained)
         cloud.client("cloudtrail").delete_trail(Name="end")
-        # The rule hears the call that gave it its target.
-        return [each for each in found if each["eventName"] != "PutTargets" and not is_end(each)]
+        # The rule may hear the calls that made it.
+        return [each for each in found if each["eventName"] not in {"PutRule", "PutTargets"} and not is_end(each)]
 
     return listen
 
