@@ -113,6 +113,12 @@ class Stack:
             root_key_grace_minutes=int(told.get("RootKeyGraceMinutes", "60")),
             history_days=int(told.get("HistoryDays", "400")),
             aws_region=_region(),
+            sweep_rate=told.get("SweepRate", "rate(1 hour)"),
+            deploy_principals=told.get("DeployPrincipals", ""),
+            silence_topic_arn=outputs.get("SilenceTopicArn", ""),
+            heartbeat_url="",  # the functions' business
+            canary_bucket=outputs.get("CanaryBucketName", ""),
+            version=outputs.get("Version", ""),
         )
 
 

@@ -81,7 +81,7 @@ def _looked_at(stack: Stack, tagged: Mapping[str, Mapping[str, str]]) -> list[Se
         for name, found in tagged.items()
     }
     enrolled = {bucket: tags for bucket, tags in listed.items() if tags.tagged}
-    known = {bucket for bucket, memory in memories.items() if bucket.name and sweep.is_ours(memory)}
+    known = {bucket for bucket, memory in memories.items() if bucket.is_bucket and sweep.is_ours(memory)}
 
     def look(bucket: BucketKey) -> Seen:
         memory = memories.get(bucket, Memory())

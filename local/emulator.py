@@ -28,7 +28,7 @@ def _module(name: str, *needed: str) -> Any:
 
 
 app: Any = _module("app", "app", "_reset_all_state", "_routing_params", "detect_service")
-iam_actions: Any = _module("core.iam_actions", "extract_iam_action")
+iam_actions: Any = _module("core.iam_actions", "extract_iam_action", "extract_resource_arn")
 iam_evaluator: Any = _module(
     "core.iam_evaluator",
     "resolve_credential",

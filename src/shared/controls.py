@@ -1,4 +1,4 @@
-"""All controls. Each stands, with its predicate, in states.py or deeds.py."""
+"""All controls. Each stands, with its predicate, in states.py, deeds.py or watch.py."""
 
 from shared.deeds import (
     BUCKET_DELETED,
@@ -19,6 +19,7 @@ from shared.states import (
     STATE_UNVERIFIABLE,
     VERSIONING_SUSPENDED,
 )
+from shared.watch import GUARDRAIL_BLIND, GUARDRAIL_CHANGED, GUARDRAIL_TAMPERED
 
 CONTROLS = (
     MFA_DELETE_DISABLED,
@@ -36,6 +37,9 @@ CONTROLS = (
     EXCEPTION_INVALID,
     ROOT_ACCESS_KEY_PRESENT,
     ROOT_MFA_ABSENT,
+    GUARDRAIL_BLIND,
+    GUARDRAIL_TAMPERED,
+    GUARDRAIL_CHANGED,
 )
 BY_ID = {control.id: control for control in CONTROLS}
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from shared.facts import Gone, Last, Outcome, Reading, Trigger, Verdict
+from shared.facts import Gone, Last, Outcome, Reading, Trigger, Verdict, Watched
 from shared.finding import Finding, Severity
 
 WORD_OF_AN_EVENT = timedelta(days=1)
@@ -19,14 +19,19 @@ class Rules:
     window: timedelta = timedelta(hours=1)
     threshold: int = 10
     root_key_grace: timedelta = timedelta(hours=1)
+    deploy_principals: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """What the table knows of one bucket. `rev` counts its commits: a commit names the one it read (0: none yet)."""
+    """What the table knows of one bucket. `rev` counts its commits: a commit names the one it read (0: none yet).
+
+    `watched` is known of the guardrail itself only, where it stands for `last`.
+    """
 
     rev: int = 0
     last: Last | None = None
+    watched: Watched | None = None
     findings: tuple[Finding, ...] = ()
 
     @property

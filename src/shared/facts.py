@@ -76,6 +76,7 @@ class TriggerKind(StrEnum):
 
     BUCKET_CHANGE = "bucket-change"
     VERSION_DELETE = "version-delete"
+    GUARDRAIL_CHANGE = "guardrail-change"
     SWEEP = "sweep"
 
 
@@ -110,16 +111,25 @@ class ObjectVersion:
     version_id: str
 
 
+GUARDRAIL = "(guardrail)"
+"""Stands where a bucket's name stands, for the guardrail itself; no bucket can be called that."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketKey:
     """Which bucket: names are unique in a partition, the account and Region say where its state is kept.
 
-    Without a name it stands for the account itself, whose root user is looked at.
+    Without a name it stands for the account itself, whose root user is looked at; named `GUARDRAIL`, for the guardrail.
     """
 
     account: str
     region: str
     name: str
+
+    @property
+    def is_bucket(self) -> bool:
+        """False for the account itself and for the guardrail."""
+        return self.name not in {"", GUARDRAIL}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +141,7 @@ class Trigger:
     `objects` holds the first few of the versions named; `count` is how many requests there were.
     `restores`: what was deleted is a delete marker, so that an object came back.
     `own_ids`: the ids that S3's own events of the same deletes have or will have; `joins`: how many of them have told.
+    `resources`: what of the guardrail a call changed, as the request names it.
     """
 
     kind: TriggerKind
@@ -154,6 +165,7 @@ class Trigger:
     restores: bool = False
     own_ids: tuple[str, ...] = ()
     joins: int = 0
+    resources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,7 +244,68 @@ class RootState:
     codes: bool
 
 
-type Reading = BucketState | Unreadable | Gone | RootState
+class State(StrEnum):
+    """What a look at one part of the guardrail says."""
+
+    FINE = "fine"
+    BAD = "bad"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One part of the guardrail: what was looked at, what that means, and the one command that mends it.
+
+    `problem` is the same for the same trouble, whatever it befell; empty when all is fine. `blinds`: with this, no
+    change of a bucket would be noticed when it happens.
+    """
+
+    about: str
+    state: State
+    meaning: str
+    mend: str = ""
+    problem: str = ""
+    blinds: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardrailHealth:
+    """Can we see, and be heard? What a look at the guardrail itself found.
+
+    `feeding`: ARNs of the trails that log what the rules wait for. `roles`: a digest of what our roles may do, empty if
+    it may not be read. `deployed_at`: when CloudFormation last changed the stack. `canary_logged`: a trail logs the
+    deletes of the drill's bucket. `deploying`: CloudFormation is changing the stack right now.
+    """
+
+    conditions: tuple[Condition, ...]
+    feeding: tuple[str, ...] = ()
+    roles: str = ""
+    deployed_at: str = ""
+    deploying: bool = False
+    canary_logged: bool = False
+
+    @property
+    def troubles(self) -> tuple[Condition, ...]:
+        """What is bad, the blinding ones first."""
+        bad = [each for each in self.conditions if each.state is State.BAD]
+        return tuple(sorted(bad, key=lambda each: not each.blinds))
+
+    @property
+    def unknown(self) -> tuple[Condition, ...]:
+        """What could not be told."""
+        return tuple(each for each in self.conditions if each.state is State.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """What we last knew of the guardrail itself, to tell a change from how it always was."""
+
+    feeding: tuple[str, ...] = ()
+    roles: str = ""
+    deployed_at: str = ""
+
+
+type Reading = BucketState | Unreadable | Gone | RootState | GuardrailHealth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from shared.facts import BucketKey, Cause, Expiry, ObjectVersion, Principal
+from shared.facts import BucketKey, Cause, Condition, Expiry, ObjectVersion, Principal
 
 OBJECTS_KEPT = 10
 """How many of the versions named are kept with a finding; the count goes on."""
@@ -18,6 +18,7 @@ class Severity(StrEnum):
     HIGH = "high"
     MEDIUM = "medium"
     LOW = "low"
+    INFO = "info"
 
 
 class Status(StrEnum):
@@ -70,6 +71,7 @@ class Finding:
     `known_since` says what `watched_since` is: the turn-off, the last look that saw protection, the first look.
     `told_at` is when it was last told of (None: not yet), `told_count` the count that was told then.
     `is_proof`: the runbook's own proof, acknowledged by itself; else `acknowledged_by` is the ARN of who did.
+    `conditions`: what blinds the guardrail; `resources`: what of it somebody changed.
     """
 
     control: str
@@ -100,6 +102,8 @@ class Finding:
     told_at: datetime | None = None
     told_count: int = 0
     expiries: tuple[Expiry, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    resources: tuple[str, ...] = ()
     is_proof: bool = False
     acknowledged_by: str = ""
     why: str = ""

@@ -42,7 +42,11 @@ logger = Logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a run did; `failed_messages` are ids of SQS messages to be delivered again, `errors` make the run fail."""
+    """What a run did; `failed_messages` are ids of SQS messages to be delivered again, `errors` make the run fail.
+
+    `heartbeat`: the metric that says that a sweep, or a look at the guardrail, was done; an alarm waits for it.
+    `notes`: what went wrong and does not matter enough to fail.
+    """
 
     transitions: tuple[Transition, ...] = ()
     lags_s: tuple[float, ...] = ()
@@ -53,6 +57,8 @@ class Report:
     still_owed: int = 0
     failed_messages: tuple[str, ...] = ()
     errors: tuple[Exception, ...] = ()
+    heartbeat: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +93,7 @@ class Guardrail:
             window=timedelta(minutes=told.group_window_minutes),
             threshold=told.group_threshold,
             root_key_grace=timedelta(minutes=told.root_key_grace_minutes),
+            deploy_principals=frozenset(told.deploy_principals.replace(" ", "").split(",")) - {""},
         )
 
     @classmethod
@@ -119,9 +126,9 @@ class Guardrail:
         """Evidence out of what was remembered and read."""
         return weighed(trigger, memory, reading, now=self.clock(), rules=self.rules)
 
-    def settle(self, evidence: Evidence) -> Report:
-        """Write what the evidence changes, and tell of it."""
-        settled = self.write(evidence)
+    def settle(self, evidence: Evidence, look: "Look | None" = None) -> Report:
+        """Write what the evidence changes, and tell of it. look: how to look again, if not at a bucket."""
+        settled = self.write(evidence, look)
         report = Report(
             transitions=settled.transitions,
             lags_s=lags(evidence.trigger, settled.transitions),
@@ -129,7 +136,7 @@ class Guardrail:
         )
         return self.tell(settled.owed, {evidence.trigger.bucket: settled.looked}, report)
 
-    def write(self, evidence: Evidence) -> Settled:
+    def write(self, evidence: Evidence, look: "Look | None" = None) -> Settled:
         """Commit, looking again when somebody else settled the bucket meanwhile.
 
         Events that were all settled before change nothing, but what they still owe is owed by this run.
@@ -140,7 +147,7 @@ class Guardrail:
                 return self._write_once(evidence)
             except Conflict:
                 time.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311  # jitter, no secret
-                evidence = self.look(evidence.trigger)
+                evidence = (look or self.look)(evidence.trigger)
             except Known as known:
                 if known.own_ids or len(known.event_ids) < len(evidence.trigger.event_ids):
                     raise
@@ -163,6 +170,7 @@ class Guardrail:
             rev=evidence.memory.rev,
             before=evidence.last,
             last=plan.last,
+            watched=plan.watched,
             event_ids=evidence.trigger.event_ids,
             own_ids=evidence.trigger.own_ids,
             transitions=plan.transitions,
@@ -200,7 +208,7 @@ def weighed(trigger: Trigger, memory: Memory, reading: Reading, *, now: datetime
 def _after(memory: Memory, plan: lifecycle.Plan) -> Memory:
     changed = {t.finding.id: t.finding for t in plan.transitions}
     kept = tuple(finding for finding in memory.findings if finding.id not in changed)
-    return Memory(rev=memory.rev + 1, last=plan.last, findings=(*kept, *changed.values()))
+    return Memory(rev=memory.rev + 1, last=plan.last, watched=plan.watched, findings=(*kept, *changed.values()))
 
 
 def lags(trigger: Trigger, transitions: Sequence[Transition]) -> tuple[float, ...]:
@@ -210,6 +218,7 @@ def lags(trigger: Trigger, transitions: Sequence[Transition]) -> tuple[float, ..
     return tuple((t.finding.detected_at - trigger.at).total_seconds() for t in transitions)
 
 
+type Look = Callable[[Trigger], Evidence]
 type Deadline = Callable[[], float]
 """Seconds that the run may still take."""
 
@@ -268,6 +277,8 @@ def _log(report: Report) -> None:
                 "event_name": finding.event_name,
             },
         )
+    for note in report.notes:
+        logger.warning("note", extra={"reason": note})
     for error in report.errors:
         logger.error("not done", extra={"error": type(error).__name__, "reason": str(error), "about": _notes(error)})
     if report.still_owed and not report.errors:
@@ -289,14 +300,15 @@ def _count(report: Report) -> None:
         "EventDuplicate": report.duplicates,
         "EventIgnored": report.ignored,
         "EventRejected": len(report.rejected),
+        report.heartbeat: 1,
     }
     metrics = Metrics()
     for name, count in counts.items():
-        if count:
+        if name and count:
             metrics.add_metric(name=name, unit=MetricUnit.Count, value=count)
     for lag in report.lags_s:
         metrics.add_metric(name="DetectionLag", unit=MetricUnit.Seconds, value=max(0.0, lag))
-    if any(counts.values()) or report.lags_s:
+    if any(count for name, count in counts.items() if name) or report.lags_s:
         metrics.flush_metrics()
 
 

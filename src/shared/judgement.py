@@ -6,7 +6,18 @@ from datetime import datetime, timedelta
 from shared.controls import CONTROLS
 from shared.deeds import EXCEPTION_SET, VERSION_DELETE_DENIED, is_proof
 from shared.evidence import Control, Evidence
-from shared.facts import BucketState, Cause, Expiry, Gone, RootState, TriggerKind, Verdict, Versioning
+from shared.facts import (
+    BucketState,
+    Cause,
+    Condition,
+    Expiry,
+    Gone,
+    GuardrailHealth,
+    RootState,
+    TriggerKind,
+    Verdict,
+    Versioning,
+)
 from shared.finding import Finding, Status
 from shared.predicates import believable, mfa_delete_on
 from shared.quoting import quoted
@@ -21,6 +32,7 @@ from shared.states import (
     unreadable,
     why_exception_invalid,
 )
+from shared.watch import GUARDRAIL_BLIND, GUARDRAIL_TAMPERED
 
 STICKY = timedelta(days=30)
 """How long a bucket stays judged after it lost the protection tag, if nobody acknowledges that."""
@@ -88,11 +100,22 @@ def _finding(control: Control, e: Evidence) -> Finding:
         event_name=done_by.event_name if done_by else "",
         expiries=new_expiries(e) if control is LIFECYCLE_EXPIRES_VERSIONS else (),
         is_proof=control is VERSION_DELETE_DENIED and is_proof(e),
+        conditions=_conditions(control, e),
+        resources=deed.resources if deed else (),
     )
+
+
+def _conditions(control: Control, e: Evidence) -> tuple[Condition, ...]:
+    """What of the guardrail the control is about."""
+    if not isinstance(e.reading, GuardrailHealth):
+        return ()
+    return {GUARDRAIL_BLIND: e.reading.troubles, STATE_UNVERIFIABLE: e.reading.unknown}.get(control, ())
 
 
 def _detail(control: Control, e: Evidence) -> str:
     """What the control wants said beside who, when and where."""
+    if isinstance(e.reading, GuardrailHealth):
+        return _guardrail_detail(control, e.reading, e)
     refused = unreadable(e)
     if control is STATE_UNVERIFIABLE and refused:
         return f"needs {refused.action}, for the guardrail's roles"
@@ -107,6 +130,14 @@ def _detail(control: Control, e: Evidence) -> str:
         return _expiry_detail(new_expiries(e))
     if control is ROOT_MFA_ABSENT and isinstance(e.reading, RootState):
         return _device_detail(e.reading)
+    return ""
+
+
+def _guardrail_detail(control: Control, health: GuardrailHealth, e: Evidence) -> str:
+    if control is STATE_UNVERIFIABLE:
+        return "; ".join(each.meaning for each in health.unknown)
+    if control is GUARDRAIL_TAMPERED:
+        return e.trigger.event_name or "the policies of its roles are not what they were"
     return ""
 
 

@@ -8,7 +8,17 @@ from shared import expiry
 from shared.controls import BY_ID, PROTECTION
 from shared.deeds import BUCKET_DELETED, VERSION_DELETE_DENIED, VERSION_DELETED
 from shared.evidence import Evidence
-from shared.facts import BucketState, Cause, Gone, Last, ObjectVersion, TriggerKind, Verdict
+from shared.facts import (
+    BucketState,
+    Cause,
+    Gone,
+    GuardrailHealth,
+    Last,
+    ObjectVersion,
+    TriggerKind,
+    Verdict,
+    Watched,
+)
 from shared.finding import OBJECTS_KEPT, Change, Finding, Severity, Status, Transition
 from shared.judgement import Judgement, judge, window, window_end
 from shared.quoting import quoted
@@ -21,6 +31,7 @@ from shared.states import (
     VERSIONING_SUSPENDED,
     accepted_expiries,
 )
+from shared.watch import GUARDRAIL_BLIND
 
 REMIND_AFTER = {
     Severity.CRITICAL: timedelta(hours=4),
@@ -46,6 +57,7 @@ class Plan:
     transitions: tuple[Transition, ...]
     last: Last | None
     changes: bool
+    watched: Watched | None = None
 
 
 def plan(e: Evidence) -> Plan:
@@ -53,7 +65,21 @@ def plan(e: Evidence) -> Plan:
     judgement = judge(e)
     transitions = _step(judgement, e)
     last = None if judgement.let_go else _remembered(e)
-    return Plan(transitions=transitions, last=last, changes=bool(transitions) or last != e.last)
+    watched = _watched(e)
+    changes = bool(transitions) or last != e.last or watched != e.memory.watched
+    return Plan(transitions=transitions, last=last, changes=changes, watched=watched)
+
+
+def _watched(e: Evidence) -> Watched | None:
+    """What is now known of the guardrail itself; what could not be read, and a trail that was stopped, stay known."""
+    if not isinstance(e.reading, GuardrailHealth):
+        return e.memory.watched
+    known = e.memory.watched or Watched()
+    return Watched(
+        feeding=e.reading.feeding or known.feeding,
+        roles=e.reading.roles or known.roles,
+        deployed_at=e.reading.deployed_at or known.deployed_at,
+    )
 
 
 def acknowledge(finding: Finding, *, by: str, why: str, now: datetime) -> Transition:
@@ -205,6 +231,8 @@ def _is_worse(stored: Finding, seen: Finding) -> bool:
         return True
     if seen.control == LIFECYCLE_EXPIRES_VERSIONS.id:
         return bool(expiry.worse(seen.expiries, stored.expiries))
+    if seen.control == GUARDRAIL_BLIND.id:
+        return bool({each.problem for each in seen.conditions} - {each.problem for each in stored.conditions})
     return seen.control in _NEW_BY_DETAIL and seen.detail != stored.detail
 
 
@@ -226,6 +254,7 @@ def _more(stored: Finding, seen: Finding, e: Evidence) -> Transition:
         count=stored.count + seen.count,
         unnamed=stored.unnamed + seen.unnamed,
         objects=objects[:OBJECTS_KEPT],
+        resources=tuple(dict.fromkeys((*stored.resources, *seen.resources)))[:OBJECTS_KEPT],
         at=min(stored.at, seen.at),
         last_at=max(stored.last_at, seen.last_at),
         cause=stored.cause if stored.cause is seen.cause else Cause.UNKNOWN,
@@ -241,6 +270,8 @@ def _enrich(stored: Finding, seen: Finding) -> Finding:
     """A state keeps up with what is so; one that the sweep found learns who did it when the event comes late."""
     if seen.control in {LIFECYCLE_EXPIRES_VERSIONS.id, ROOT_MFA_ABSENT.id}:
         stored = replace(stored, detail=seen.detail, severity=seen.severity, expiries=seen.expiries)
+    if seen.control == GUARDRAIL_BLIND.id:
+        stored = replace(stored, severity=seen.severity, conditions=seen.conditions)
     if stored.principal is None and seen.principal is not None:
         return replace(
             stored, at=seen.at, principal=seen.principal, source_ip=seen.source_ip, user_agent=seen.user_agent,

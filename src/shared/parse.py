@@ -68,10 +68,10 @@ def bucket_change(event: Event) -> Trigger:
     Source: CloudTrail record contents; events/put-bucket-versioning.root-disables.json
     """
     detail = _s3_record(event)
-    name = _text(detail, "eventName")
+    name = text(detail, "eventName")
     if name not in BUCKET_CALLS:
         raise BadEvent(f"eventName {quoting.quoted(name)} is not a bucket change that we subscribe to")
-    asked = _mapping(_one(_mapping(detail.get("requestParameters")).get("VersioningConfiguration")))
+    asked = mapping(_one(mapping(detail.get("requestParameters")).get("VersioningConfiguration")))
     return _trigger(
         TriggerKind.BUCKET_CHANGE,
         detail,
@@ -87,23 +87,23 @@ def version_delete(event: Event) -> Trigger:
     Raises BadEvent for anything else, a delete without a version id included.
     Source: events/delete-object.version-denied.json, events/object-deleted.permanently.json
     """
-    if _text(_mapping(event), "detail-type") == "Object Deleted":
+    if text(mapping(event), "detail-type") == "Object Deleted":
         return _object_deleted(event)
     detail = _s3_record(event)
-    name = _text(detail, "eventName")
-    asked = _mapping(detail.get("requestParameters"))
-    if name == "DeleteObjects" and _text(detail, "errorCode"):
+    name = text(detail, "eventName")
+    asked = mapping(detail.get("requestParameters"))
+    if name == "DeleteObjects" and text(detail, "errorCode"):
         return _trigger(TriggerKind.VERSION_DELETE, detail)  # the record names neither keys nor versions
     if name != "DeleteObject":
         raise BadEvent(f"eventName {quoting.quoted(name)} is not a version delete that we subscribe to")
-    version_id = _text(asked, "versionId")
-    if not version_id and not _text(detail, "errorCode"):
+    version_id = text(asked, "versionId")
+    if not version_id and not text(detail, "errorCode"):
         raise BadEvent("DeleteObject without a versionId: it only adds a delete marker")
-    version = ObjectVersion(key=_text(asked, "key")[:1024], version_id=version_id[:1024])
+    version = ObjectVersion(key=text(asked, "key")[:1024], version_id=version_id[:1024])
     # S3 answers so when the version named was itself a delete marker: the object behind it is back.
-    was_marker = _text(_mapping(detail.get("responseElements")), "x-amz-delete-marker") == "true"
-    request = _text(detail, "requestID")[:256]
-    own = (_own_event_id(request, version),) if request and not _text(detail, "errorCode") else ()
+    was_marker = text(mapping(detail.get("responseElements")), "x-amz-delete-marker") == "true"
+    request = text(detail, "requestID")[:256]
+    own = (_own_event_id(request, version),) if request and not text(detail, "errorCode") else ()
     return _trigger(TriggerKind.VERSION_DELETE, detail, objects=(version,), restores=was_marker, own_ids=own)
 
 
@@ -120,28 +120,43 @@ def _s3_record(event: Event) -> Mapping[str, Any]:
         raise BadEvent("the event is not a JSON object")
     if event.get("source") != "aws.s3" or event.get("detail-type") != "AWS API Call via CloudTrail":
         raise BadEvent("the event is not an S3 API call via CloudTrail")
+    detail = record(event)
+    if detail.get("eventSource") != "s3.amazonaws.com":
+        raise BadEvent(f"eventSource {quoting.quoted(text(detail, 'eventSource'))} is not s3.amazonaws.com")
+    return detail
+
+
+def record(event: Event) -> Mapping[str, Any]:
+    """The CloudTrail record in an EventBridge event of any service, with the envelope's account. Raises BadEvent."""
+    if not isinstance(event, Mapping):
+        raise BadEvent("the event is not a JSON object")
+    if event.get("detail-type") != "AWS API Call via CloudTrail":
+        raise BadEvent("the event is not an API call via CloudTrail")
     detail = event.get("detail")
     if not isinstance(detail, Mapping):
         raise BadEvent("detail is not a CloudTrail record")
-    if detail.get("eventSource") != "s3.amazonaws.com":
-        raise BadEvent(f"eventSource {quoting.quoted(_text(detail, 'eventSource'))} is not s3.amazonaws.com")
     return {"account": event.get("account"), **detail}
 
 
 def _trigger(kind: TriggerKind, detail: Mapping[str, Any], **rest: Any) -> Trigger:
-    code, message = _text(detail, "errorCode"), _text(detail, "errorMessage")
+    bucket = BucketKey(account=_account(detail), region=_region(detail), name=_bucket(detail))
+    return trigger_of(kind, detail, bucket, event_name=text(detail, "eventName"), **rest)
+
+
+def trigger_of(kind: TriggerKind, detail: Mapping[str, Any], bucket: BucketKey, **rest: Any) -> Trigger:
+    """What every record says alike: who, when, from where, and what became of it. Raises BadEvent."""
+    code, message = text(detail, "errorCode"), text(detail, "errorMessage")
     outcome = _outcome(code, message)
     return Trigger(
         kind=kind,
         # Caller's and owner's account each get a copy: other eventID, same sharedEventID (CloudTrail record contents).
-        event_ids=(_text(detail, "sharedEventID")[:256] or _required(detail, "eventID"),),
-        event_name=_text(detail, "eventName"),
-        request_id=_text(detail, "requestID")[:256],
-        at=_time(_text(detail, "eventTime")),
-        bucket=BucketKey(account=_account(detail), region=_region(detail), name=_bucket(detail)),
-        principal=_principal(_mapping(detail.get("userIdentity"))),
-        source_ip=_text(detail, "sourceIPAddress")[:256],
-        user_agent=_text(detail, "userAgent")[:512],
+        event_ids=(text(detail, "sharedEventID")[:256] or _required(detail, "eventID"),),
+        request_id=text(detail, "requestID")[:256],
+        at=_time(text(detail, "eventTime")),
+        bucket=bucket,
+        principal=_principal(mapping(detail.get("userIdentity"))),
+        source_ip=text(detail, "sourceIPAddress")[:256],
+        user_agent=text(detail, "userAgent")[:512],
         outcome=outcome,
         error_code=code[:128],
         error_message=quoting.redact(message)[:1024],
@@ -175,7 +190,7 @@ def _cause(code: str, message: str) -> Cause:
 
 def _bucket(detail: Mapping[str, Any]) -> str:
     """The bucket's name; access point aliases and ARNs are looked up in `resources`."""
-    name = _text(_mapping(detail.get("requestParameters")), "bucketName")
+    name = text(mapping(detail.get("requestParameters")), "bucketName")
     if not name or name.startswith("arn:") or _ALIAS.fullmatch(name):
         name = next(_bucket_arns(detail), name)
     if not name:
@@ -187,44 +202,44 @@ def _bucket(detail: Mapping[str, Any]) -> str:
 
 def _bucket_arns(detail: Mapping[str, Any]) -> "filter[str]":
     resources = detail.get("resources")
-    arns = (_text(_mapping(item), "ARN") for item in (resources if isinstance(resources, list) else []))
+    arns = (text(mapping(item), "ARN") for item in (resources if isinstance(resources, list) else []))
     matches = (_BUCKET_ARN.fullmatch(arn) for arn in arns)
     return filter(None, (match.group(1) if match else "" for match in matches))
 
 
 def _account(detail: Mapping[str, Any]) -> str:
     """The bucket owner's: the copy that the caller's account gets names the owner among its resources."""
-    account = _text(detail, "recipientAccountId") or _text(detail, "account")
+    account = text(detail, "recipientAccountId") or text(detail, "account")
     if not _ACCOUNT.fullmatch(account):
         raise BadEvent("neither recipientAccountId nor account is an account id")
     resources = detail.get("resources")
-    items = [_mapping(item) for item in (resources if isinstance(resources, list) else [])]
-    owners = (_text(item, "accountId") for item in items if _text(item, "type") == "AWS::S3::Bucket")
+    items = [mapping(item) for item in (resources if isinstance(resources, list) else [])]
+    owners = (text(item, "accountId") for item in items if text(item, "type") == "AWS::S3::Bucket")
     return next((owner for owner in owners if _ACCOUNT.fullmatch(owner)), account)
 
 
 def _region(detail: Mapping[str, Any]) -> str:
-    region = _text(detail, "awsRegion")
+    region = text(detail, "awsRegion")
     if not _REGION.fullmatch(region):
         raise BadEvent(f"awsRegion {quoting.quoted(region)} is not a Region")
     return region
 
 
 def _principal(identity: Mapping[str, Any]) -> Principal | None:
-    kind = _text(identity, "type")[:64]
+    kind = text(identity, "type")[:64]
     if not kind:
         return None
-    arn, account = _text(identity, "arn")[:600], _text(identity, "accountId")[:12]
+    arn, account = text(identity, "arn")[:600], text(identity, "accountId")[:12]
     session = _SESSION_ARN.fullmatch(arn)
     if session:
-        issuer = _mapping(_mapping(identity.get("sessionContext")).get("sessionIssuer"))
+        issuer = mapping(mapping(identity.get("sessionContext")).get("sessionIssuer"))
         role = f"arn:{session[1]}:iam::{session[2]}:role/{session[3]}"
         return Principal(
-            kind=kind, id=_text(issuer, "arn")[:600] or role, account=account or session[2], session=session[4]
+            kind=kind, id=text(issuer, "arn")[:600] or role, account=account or session[2], session=session[4]
         )
     # Callers from other accounts and services have no ARN; a role's principalId ends with its session.
-    principal_id, _, session_name = _text(identity, "principalId")[:600].partition(":")
-    name = arn or _text(identity, "invokedBy")[:256] or "/".join(filter(None, (account, principal_id)))
+    principal_id, _, session_name = text(identity, "principalId")[:600].partition(":")
+    name = arn or text(identity, "invokedBy")[:256] or "/".join(filter(None, (account, principal_id)))
     return Principal(kind=kind, id=name or kind, account=account, session="" if arn else session_name)
 
 
@@ -232,14 +247,14 @@ def _object_deleted(event: Event) -> Trigger:
     detail = event.get("detail")
     if event.get("source") != "aws.s3" or not isinstance(detail, Mapping):
         raise BadEvent("the event is not one of S3's own")
-    item = _mapping(detail.get("object"))
-    version = ObjectVersion(key=_text(item, "key")[:1024], version_id=_text(item, "version-id")[:1024])
+    item = mapping(detail.get("object"))
+    version = ObjectVersion(key=text(item, "key")[:1024], version_id=text(item, "version-id")[:1024])
     if detail.get("deletion-type") != "Permanently Deleted" or not version.version_id:
         raise BadEvent("Object Deleted without a version id: nothing was lost for good")
     record = {
         "recipientAccountId": event.get("account"),
         "awsRegion": event.get("region"),
-        "requestParameters": {"bucketName": _text(_mapping(detail.get("bucket")), "name")},
+        "requestParameters": {"bucketName": text(mapping(detail.get("bucket")), "name")},
         "userIdentity": {"type": REQUESTER, "principalId": detail.get("requester")},
         "eventTime": event.get("time"),
         "eventName": "Object Deleted",
@@ -265,16 +280,16 @@ def _time(text: str) -> datetime:
         raise BadEvent(f"the time {quoting.quoted(text, 40)} is not ISO 8601") from None
 
 
-def _required(record: Mapping[str, Any], key: str) -> str:
-    text = _text(record, key)
-    if not text:
+def _required(members: Mapping[str, Any], key: str) -> str:
+    found = text(members, key)
+    if not found:
         raise BadEvent(f"{key} is missing")
-    return text[:256]
+    return found[:256]
 
 
-def _text(record: Mapping[str, Any], key: str) -> str:
+def text(members: Mapping[str, Any], key: str) -> str:
     """The member as text. CloudTrail types scalars loosely (a tag value `true` is logged as a boolean)."""
-    value = _one(record.get(key))
+    value = _one(members.get(key))
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str | int | float):
@@ -282,7 +297,8 @@ def _text(record: Mapping[str, Any], key: str) -> str:
     return str(value).encode(errors="replace").decode()  # JSON can carry half a surrogate pair, UTF-8 cannot
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
+def mapping(value: object) -> Mapping[str, Any]:
+    """The value if it is an object, else an empty one."""
     return value if isinstance(value, Mapping) else {}
 
 

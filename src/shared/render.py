@@ -7,10 +7,12 @@ from datetime import datetime
 from shared import quoting, runbook
 from shared.controls import BY_ID
 from shared.deeds import VERSION_DELETE_DENIED, VERSION_DELETED
-from shared.facts import Cause, Outcome
+from shared.facts import GUARDRAIL, Cause, Outcome
 from shared.finding import ROUTINE, Alert, Finding, Severity, Told
 from shared.settings import Settings
-from shared.wording import first_screen, good_sentence, headline, label, sentence
+from shared.states import STATE_UNVERIFIABLE
+from shared.watch import GUARDRAIL_BLIND
+from shared.wording import first_screen, good_sentence, headline, label, sentence, subject_name
 
 SCHEMA = "mfa-delete-guardrail/alert/1"
 DIGEST_SCHEMA = "mfa-delete-guardrail/digest/1"
@@ -46,7 +48,7 @@ def subject(label: str, headline: str, finding: Finding, settings: Settings) -> 
 
     What is too long: first the account's name is cut, then the middle of the bucket's name.
     """
-    bucket, region = finding.bucket.name or "root user", finding.bucket.region
+    bucket, region = subject_name(finding, settings), finding.bucket.region
     account = quoting.quoted(settings.account_name)[1:-1] or finding.bucket.account
     frame = len(f"[{label}] {headline}:  (, {region})")
     room = SUBJECT_LIMIT - frame - len(bucket)
@@ -58,7 +60,8 @@ def subject(label: str, headline: str, finding: Finding, settings: Settings) -> 
 def runbook_page(told: Told, settings: Settings) -> str:
     """The runbook for this very bucket, in Markdown."""
     finding = told.finding
-    heading = BY_ID[finding.control].runbook
+    is_part = finding.bucket.name == GUARDRAIL and finding.control == STATE_UNVERIFIABLE.id
+    heading = GUARDRAIL_BLIND.runbook if is_part else BY_ID[finding.control].runbook
     return runbook.filled(heading, finding.bucket, settings, told.obstacles or runbook.NO_OBSTACLE)
 
 
@@ -73,7 +76,7 @@ def _document(told: Told, settings: Settings, page: str) -> dict[str, object]:
         "severity": f.severity.value,
         "status": f.status.value,
         "title": sentence(f, settings) if told.is_bad_news else good_sentence(told, settings),
-        "bucket": f.bucket.name or None,
+        "bucket": f.bucket.name if f.bucket.is_bucket else None,
         "account": f.bucket.account,
         "account_name": settings.account_name,
         "region": f.bucket.region,
@@ -91,6 +94,10 @@ def _document(told: Told, settings: Settings, page: str) -> dict[str, object]:
         "cause": f.cause.value if f.cause is not Cause.NONE else None,
         "outcome": _outcome(f),
         "detail": f.detail or None,
+        "conditions": [
+            {"about": c.about, "problem": c.problem, "meaning": c.meaning, "mend": c.mend} for c in f.conditions
+        ],
+        "resources": [resource[:VALUE_LIMIT] for resource in f.resources],
         "objects": [{"key": o.key[:VALUE_LIMIT], "version_id": o.version_id[:VALUE_LIMIT]} for o in f.objects],
         "count": f.count,
         "versions_deleted": told.versions_deleted,
@@ -152,7 +159,7 @@ def _digest_entry(told: Told) -> dict[str, object]:
         "control": finding.control,
         "change": told.change.value,
         "severity": finding.severity.value,
-        "bucket": finding.bucket.name or None,
+        "bucket": finding.bucket.name if finding.bucket.is_bucket else None,
         "at": finding.at.isoformat(),
         "count": finding.count,
         "principal": finding.principal.id[:VALUE_LIMIT] if finding.principal else None,

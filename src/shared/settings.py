@@ -32,6 +32,12 @@ class Settings:
     root_key_grace_minutes: int
     history_days: int
     aws_region: str
+    sweep_rate: str
+    deploy_principals: str
+    silence_topic_arn: str
+    heartbeat_url: str
+    canary_bucket: str
+    version: str
 
     @property
     def account_label(self) -> str:
@@ -39,7 +45,9 @@ class Settings:
         return f"{self.account_name} ({self.account_id})" if self.account_name else self.account_id
 
 
-_MAY_BE_EMPTY = {"account_name", "root_contact", "security_contact"}
+_MAY_BE_EMPTY = {
+    "account_name", "root_contact", "security_contact", "deploy_principals", "heartbeat_url", "canary_bucket",
+}  # fmt: skip
 ENV_NAMES = frozenset(field.name.upper() for field in fields(Settings)) - {"AWS_REGION"}  # that one is Lambda's own
 
 

@@ -8,6 +8,7 @@ from shared.facts import (
     VERSIONING_CALL,
     BucketState,
     Expiry,
+    GuardrailHealth,
     Lifecycle,
     MfaDelete,
     RootState,
@@ -249,6 +250,8 @@ EXCEPTION_INVALID = Control(
 
 def _state_unverifiable(e: Evidence) -> bool:
     """The guardrail was refused the read: neither protected nor missing."""
+    if isinstance(e.reading, GuardrailHealth):
+        return bool(e.reading.unknown)
     return e.verdict is Verdict.UNVERIFIABLE or (e.verdict is not None and unreadable(e) is not None)
 
 
@@ -261,6 +264,8 @@ def unreadable(e: Evidence) -> Unreadable | None:
 
 def _readable(e: Evidence) -> bool:
     """Where the lifecycle configuration was refused, it must have been read; with MFA delete on there is none."""
+    if isinstance(e.reading, GuardrailHealth):
+        return not e.reading.unknown
     if not isinstance(e.reading, BucketState) or e.verdict is None:
         return isinstance(e.reading, RootState)
     refused = any(f.is_open and READ_LIFECYCLE in f.detail for f in e.memory.findings)
@@ -268,6 +273,8 @@ def _readable(e: Evidence) -> bool:
 
 
 def _worse_when_it_was_readable(e: Evidence) -> Severity:
+    if isinstance(e.reading, GuardrailHealth):
+        return Severity.LOW  # an organization's trail: said once
     return Severity.HIGH if e.last else Severity.MEDIUM
 
 

@@ -21,7 +21,7 @@ OWED = "owed"
 
 def run(guard: Guardrail, asked: str) -> Report:
     """Sweep, or only send what is owed."""
-    return _pay(guard, {}, Report()) if asked == OWED else sweep(guard)
+    return pay(guard, {}, Report()) if asked == OWED else sweep(guard)
 
 
 def sweep(guard: Guardrail) -> Report:
@@ -30,10 +30,13 @@ def sweep(guard: Guardrail) -> Report:
     A bucket that could not be looked at does not hold up the others; what went wrong is in the report's `errors`.
     """
     account, region = guard.settings.account_id, guard.settings.aws_region
-    listed = guard.enrolment().buckets()
-    enrolled = {BucketKey(account=account, region=region, name=name): tags for name, tags in listed}
+    enrolled = {
+        BucketKey(account=account, region=region, name=name): tags
+        for name, tags in guard.enrolment().buckets()
+        if name != guard.settings.canary_bucket
+    }
     memories = guard.store.recall_all(account, region, now=guard.clock())
-    known = {bucket for bucket, memory in memories.items() if bucket.name and is_ours(memory)}
+    known = {bucket for bucket, memory in memories.items() if bucket.is_bucket and is_ours(memory)}
     errors: list[Exception] = []
 
     def one(bucket: BucketKey) -> Settled:
@@ -52,7 +55,7 @@ def sweep(guard: Guardrail) -> Report:
     with ThreadPoolExecutor(WORKERS) as pool:
         settled = dict(zip(buckets, pool.map(one, buckets), strict=True))
     transitions = tuple(transition for one_settled in settled.values() for transition in one_settled.transitions)
-    return _pay(guard, settled, Report(transitions=transitions, errors=tuple(errors)))
+    return pay(guard, settled, Report(transitions=transitions, errors=tuple(errors), heartbeat="SweepDone"))
 
 
 def is_ours(memory: Memory) -> bool:
@@ -96,7 +99,7 @@ def _with_live_tags(evidence: Evidence, guard: Guardrail) -> Evidence:
     return guard.weigh(evidence.trigger, evidence.memory, reading)
 
 
-def _pay(guard: Guardrail, settled: Mapping[BucketKey, Settled], report: Report) -> Report:
+def pay(guard: Guardrail, settled: Mapping[BucketKey, Settled], report: Report) -> Report:
     """Send what this sweep owes and what others left unpaid, if anybody listens."""
     owed = guard.store.owed()
     if not owed and not settled:

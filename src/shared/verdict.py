@@ -3,7 +3,17 @@
 from datetime import datetime, timedelta
 
 from shared import exemption
-from shared.facts import BucketState, Gone, MfaDelete, Reading, RootState, Unreadable, Verdict, Versioning
+from shared.facts import (
+    BucketState,
+    Gone,
+    GuardrailHealth,
+    MfaDelete,
+    Reading,
+    RootState,
+    Unreadable,
+    Verdict,
+    Versioning,
+)
 
 
 def of(reading: Reading, *, judged_before: bool, now: datetime, longest: timedelta) -> Verdict | None:
@@ -12,7 +22,7 @@ def of(reading: Reading, *, judged_before: bool, now: datetime, longest: timedel
     Enrolment is sticky: a bucket that we have judged before stays judged when its tag vanishes,
     because removing the tag is the first thing somebody does who wants to be unseen. An exception counts for `longest`.
     """
-    if isinstance(reading, Gone | RootState) or not (reading.tagged or judged_before):
+    if isinstance(reading, Gone | RootState | GuardrailHealth) or not (reading.tagged or judged_before):
         return None
     if isinstance(reading, Unreadable):
         return Verdict.UNVERIFIABLE

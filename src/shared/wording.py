@@ -12,8 +12,8 @@ from shared.deeds import (
     VERSION_DELETED,
     VERSIONING_CHANGE_DENIED,
 )
-from shared.facts import Cause
-from shared.finding import OBJECTS_KEPT, Change, Finding, Status, Told
+from shared.facts import GUARDRAIL, Cause
+from shared.finding import OBJECTS_KEPT, Change, Finding, Severity, Status, Told
 from shared.settings import Settings
 from shared.states import (
     EXCEPTION_INVALID,
@@ -28,6 +28,7 @@ from shared.states import (
     STATE_UNVERIFIABLE,
     VERSIONING_SUSPENDED,
 )
+from shared.watch import GUARDRAIL_BLIND, GUARDRAIL_CHANGED, GUARDRAIL_TAMPERED
 
 WHAT_IT_IS = (
     "MFA delete makes S3 refuse, to everyone but the account's root user with a one-time code, "
@@ -50,16 +51,30 @@ def headline(told: Told) -> str:
         return "No longer watched"
     if told.change is Change.EXEMPTED:
         return "MFA delete is still OFF, by exception"
+    title = _title(told.finding)
     if told.change is Change.RESOLVED:
         return _GOOD_NEWS[told.finding.control]
     if told.change is Change.REMINDED:
-        return f"Still: {BY_ID[told.finding.control].title}"
+        return f"Still: {title}"
     if told.change in {Change.GREW, Change.SUMMED}:
-        return f"{BY_ID[told.finding.control].title}, {told.finding.count} times"
-    return BY_ID[told.finding.control].title
+        return f"{title}, {told.finding.count} times"
+    return title
+
+
+def _title(finding: Finding) -> str:
+    if finding.bucket.name == GUARDRAIL and finding.control == STATE_UNVERIFIABLE.id:
+        return "Part of the guardrail may not be looked at"
+    return BY_ID[finding.control].title
+
+
+def subject_name(finding: Finding, settings: Settings) -> str:
+    """What a finding is about, as short as it goes: a bucket, root, or this stack."""
+    names = {"": "root user", GUARDRAIL: settings.stack_name}
+    return names.get(finding.bucket.name, finding.bucket.name)
 
 
 _GOOD_NEWS = {
+    GUARDRAIL_BLIND.id: "The guardrail sees again",
     MFA_DELETE_DISABLED.id: "MFA delete is on again",
     VERSIONING_SUSPENDED.id: "Versioning is on again",
     MFA_DELETE_MISSING.id: "MFA delete is on",
@@ -78,10 +93,9 @@ def first_screen(told: Told, settings: Settings) -> str:
     finding = told.finding
     if not told.is_bad_news:
         return "\n\n".join([good_sentence(told, settings), *_closing_lines(told, settings)])
-    if not finding.bucket.name:
-        return "\n\n".join(
-            [sentence(finding, settings), "\n".join(_facts(finding, settings)), *_closing_lines(told, settings)]
-        )
+    if not finding.bucket.is_bucket:
+        blocks = [sentence(finding, settings), *_conditions(finding), "\n".join(_facts(finding, settings))]
+        return "\n\n".join([*blocks, *_closing_lines(told, settings)])
     blocks = [f"{sentence(finding, settings)} {WHAT_IT_IS}", _loss(told, settings)]
     is_still_off = finding.control in PROTECTION and not finding.undone
     if is_still_off:
@@ -92,7 +106,16 @@ def first_screen(told: Told, settings: Settings) -> str:
     return "\n\n".join([*blocks, *_closing_lines(told, settings)])
 
 
+def _conditions(finding: Finding) -> list[str]:
+    """What is wrong with the guardrail, the worst first, each with what mends it."""
+    return ["\n".join(f"- {each.meaning}\n  mend: {each.mend}" for each in finding.conditions)] * bool(
+        finding.conditions
+    )
+
+
 def _place(finding: Finding, settings: Settings) -> str:
+    if finding.bucket.name == GUARDRAIL:
+        return f"guardrail {settings.stack_name} in {finding.bucket.region}, account {settings.account_label}"
     if not finding.bucket.name:
         return f"account {settings.account_label}"
     return f"bucket {finding.bucket.name} in {finding.bucket.region}, account {settings.account_label}"
@@ -119,7 +142,23 @@ def sentence(finding: Finding, settings: Settings) -> str:
     return _other_sentence(finding, place, settings)
 
 
+def _guardrail_sentence(finding: Finding, place: str, settings: Settings) -> str:
+    """What happened to the guardrail itself."""
+    if finding.control == GUARDRAIL_BLIND.id:
+        if finding.severity is Severity.CRITICAL:
+            return f"The {place} is blind: turning MFA delete off would not be noticed when it happens."
+        return f"The {place} does not see everything, or is not heard by everybody: see what to mend."
+    if finding.control == GUARDRAIL_TAMPERED.id:
+        named = ", ".join(quoting.quoted(each, 200) for each in finding.resources)
+        return f"Somebody changed the {place}: {finding.detail}{f' on {named}' if named else ''}."
+    if finding.control == GUARDRAIL_CHANGED.id:
+        return f"The {place} was updated through CloudFormation; it is version {settings.version} as this is written."
+    return f"Part of the {place} may not be looked at: {finding.detail}."
+
+
 def _other_sentence(finding: Finding, place: str, settings: Settings) -> str:
+    if finding.bucket.name == GUARDRAIL:
+        return _guardrail_sentence(finding, place, settings)
     fixed = {
         STATE_UNVERIFIABLE.id: _unverifiable_sentence(finding, place),
         VERSIONING_CHANGE_DENIED.id: (
@@ -261,7 +300,7 @@ def _facts(finding: Finding, settings: Settings) -> list[str]:
     lines.append(f"When:  {quoting.utc(finding.at)}, detected {late} later" if finding.principal else f"When:  {found}")
     if finding.error_code:
         lines.append(f"Error: {quoting.plain(finding.error_code)}: {quoting.plain(finding.error_message, 300)}")
-    if finding.control == STATE_UNVERIFIABLE.id:
+    if finding.control == STATE_UNVERIFIABLE.id and finding.bucket.is_bucket:
         lines.append(f"How:   {finding.detail}")
     lines += [f"What:  {quoting.quoted(o.key, 200)} version {quoting.plain(o.version_id, 80)}" for o in finding.objects]
     if finding.count > len(finding.objects) > 0:
@@ -323,6 +362,6 @@ def _closing_lines(told: Told, settings: Settings) -> list[str]:
     if told.is_bad_news and finding.status is Status.OPEN:
         ends = "closes it" if finding.is_deed else "ends the reminders, not the finding"
         named += f'\nSeen:    guardrail ack {finding.short_id} --why "..." ({ends})'
-    if not console or not bucket.name:
+    if not console or not bucket.is_bucket:
         return [named]
     return [f"Console: {console}/s3/buckets/{bucket.name}?region={bucket.region}&tab=properties\n{named}"]

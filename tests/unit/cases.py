@@ -6,24 +6,29 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from shared import parse, verdict
-from shared.evidence import Evidence, Memory
+from shared import parse, parse_watch, verdict
+from shared.evidence import Evidence, Memory, Rules
 from shared.facts import (
+    GUARDRAIL,
     BucketKey,
     BucketState,
+    Condition,
     Exemption,
     Expiry,
     Gone,
+    GuardrailHealth,
     Last,
     Lifecycle,
     MfaDelete,
     Reading,
     RootState,
+    State,
     Trigger,
     TriggerKind,
     Unreadable,
     Verdict,
     Versioning,
+    Watched,
 )
 from shared.finding import Finding, Severity
 
@@ -43,14 +48,20 @@ def rows() -> list[dict[str, Any]]:
     return cases
 
 
-def trigger_of(name: str, *, of_root: bool = False) -> Trigger:
-    """Parse as the function that gets this event does; the sweep's tick is at a fixed time."""
+HERE = BucketKey(account="111122223333", region="us-east-1", name=GUARDRAIL)
+TICK = datetime(2026, 9, 25, 9, 0, tzinfo=UTC)
+
+
+def trigger_of(name: str, *, of_root: bool = False, of_guardrail: bool = False) -> Trigger:
+    """Parse as the function that gets this event does; the clocks' ticks are at a fixed time."""
     event = load(name)
+    if of_guardrail:
+        return parse_watch.guardrail_change(event, HERE, TICK)
     if name == "schedule.tick.json":
         bucket = BucketKey(
             account="111122223333", region="us-east-1", name="" if of_root else "example-protected-bucket"
         )
-        return Trigger(kind=TriggerKind.SWEEP, at=datetime(2026, 9, 25, 9, 0, tzinfo=UTC), bucket=bucket)
+        return Trigger(kind=TriggerKind.SWEEP, at=TICK, bucket=bucket)
     is_delete = name.startswith(("delete-object", "object-deleted"))
     return parse.version_delete(event) if is_delete else parse.bucket_change(event)
 
@@ -126,12 +137,40 @@ def finding_of(control: str, trigger: Trigger) -> Finding:
     )
 
 
+def health_of(row: dict[str, Any]) -> GuardrailHealth:
+    """A row's `health`: what is bad (`blinds`: nothing would be noticed), what is unknown, and the roles' digest."""
+    told = row["health"]
+    bad = [(name, State.BAD, False) for name in told.get("bad", [])]
+    bad += [(name, State.BAD, True) for name in told.get("blinds", [])]
+    unknown = [(name, State.UNKNOWN, False) for name in told.get("unknown", [])]
+    return GuardrailHealth(
+        conditions=tuple(
+            Condition(
+                about=name.partition("-")[0], state=state, problem=name, meaning=f"{name} it is", mend="mend it",
+                blinds=blinds,
+            )
+            for name, state, blinds in (*bad, *unknown)
+        ),
+        feeding=tuple(told.get("feeding", [])),
+        roles=told.get("roles", "as-deployed"),
+        deployed_at=told.get("deployed_at", "2026-01-01"),
+        deploying=told.get("deploying", False),
+    )  # fmt: skip
+
+
+def watched_of(row: dict[str, Any]) -> Watched | None:
+    """A row's `watched`: what was known of the guardrail before."""
+    return (
+        Watched(**row["watched"] | {"feeding": tuple(row["watched"].get("feeding", ()))}) if "watched" in row else None
+    )
+
+
 def evidence_of(row: dict[str, Any]) -> Evidence:
     """A whole row."""
-    trigger = trigger_of(row["event"], of_root="root" in row)
+    trigger = trigger_of(row["event"], of_root="root" in row, of_guardrail="health" in row)
     findings = tuple(finding_of(control, trigger) for control in row.get("unresolved", []))
-    memory = Memory(rev=1 if "last" in row else 0, last=last_of(row), findings=findings)
-    reading = RootState(**row["root"]) if "root" in row else reading_of(row.get("bucket", PROTECTED))
+    memory = Memory(rev=1 if "last" in row else 0, last=last_of(row), findings=findings, watched=watched_of(row))
+    reading = _reading(row)
     now = trigger.at + timedelta(seconds=row.get("looked_s", 10))
     return Evidence(
         now=now,
@@ -139,4 +178,11 @@ def evidence_of(row: dict[str, Any]) -> Evidence:
         reading=reading,
         verdict=verdict.of(reading, judged_before=memory.judged, now=now, longest=timedelta(days=90)),
         memory=memory,
+        rules=Rules(deploy_principals=frozenset(row.get("deploy_principals", []))),
     )
+
+
+def _reading(row: dict[str, Any]) -> Reading:
+    if "health" in row:
+        return health_of(row)
+    return RootState(**row["root"]) if "root" in row else reading_of(row.get("bucket", PROTECTED))

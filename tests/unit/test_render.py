@@ -41,6 +41,12 @@ TOLD = Settings(
     root_key_grace_minutes=60,
     history_days=400,
     aws_region="us-east-1",
+    sweep_rate="rate(1 hour)",
+    deploy_principals="",
+    silence_topic_arn="arn:aws:sns:us-east-1:111122223333:silence",
+    heartbeat_url="",
+    canary_bucket="",
+    version="0.1.0",
 )
 
 
@@ -122,6 +128,12 @@ CASES = {
     ),
     "version-deleted.grew": Told(
         finding=replace(finding_in("root deletes a version with a code"), count=1001), change=Change.GREW
+    ),
+    "guardrail-blind": told_in("somebody switches our rule off", "guardrail-blind"),
+    "guardrail-tampered": told_in("somebody switches our rule off", "guardrail-tampered"),
+    "guardrail-changed": told_in("a deployment, with nobody named who may", "guardrail-changed"),
+    "guardrail-unverifiable": told_in(
+        "selectors that may not be read are neither blind nor fine", "state-unverifiable"
     ),
     "acknowledged": Told(
         finding=lifecycle.acknowledge(

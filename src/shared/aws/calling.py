@@ -24,3 +24,11 @@ def code(error: ClientError) -> str:
 def message(error: ClientError) -> str:
     """The error text of an AWS answer, empty if it has none."""
     return error.response.get("Error", {}).get("Message", "")
+
+
+_REFUSED = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"})
+
+
+def is_refused(error: ClientError) -> bool:
+    """Whether the caller may not do this; each service has its own word for it."""
+    return code(error) in _REFUSED

@@ -22,7 +22,19 @@ from botocore.exceptions import ClientError
 
 from shared.aws.calling import CONFIG, code
 from shared.evidence import Memory
-from shared.facts import BucketKey, Cause, Exemption, Expiry, Last, ObjectVersion, Principal, Verdict
+from shared.facts import (
+    BucketKey,
+    Cause,
+    Condition,
+    Exemption,
+    Expiry,
+    Last,
+    ObjectVersion,
+    Principal,
+    State,
+    Verdict,
+    Watched,
+)
 from shared.finding import Change, Finding, Severity, Status, Transition
 from shared.pace import Pace
 
@@ -81,6 +93,7 @@ class Commit:
     rev: int
     before: Last | None = None
     last: Last | None
+    watched: Watched | None = None
     event_ids: tuple[str, ...]
     own_ids: tuple[str, ...] = ()
     transitions: tuple[Transition, ...]
@@ -211,7 +224,9 @@ def _bucket_put(commit: Commit) -> Item:
     }
     if commit.last:
         item["doc"] = {"S": _dump(commit.last)}
-    if commit.last is None or commit.last.gone:
+    if commit.watched:
+        item["watched"] = {"S": _dump(commit.watched)}
+    elif commit.last is None or commit.last.gone:
         item["expires_at"] = _expiry(commit.now + KEEP_CLOSED)
     if not commit.rev:
         return {"Item": item, "ConditionExpression": "attribute_not_exists(pk)"}
@@ -292,9 +307,20 @@ def _finding_from(doc: str) -> Finding:
     data["bucket"] = BucketKey(**data["bucket"])
     data["principal"] = Principal(**data["principal"]) if data["principal"] else None
     data["expiries"] = tuple(Expiry(**each) for each in data.get("expiries", []))
+    data["conditions"] = tuple(_condition_from(each) for each in data.get("conditions", []))
+    data["resources"] = tuple(data.get("resources", []))
     data["objects"] = tuple(ObjectVersion(**version) for version in data["objects"])
     makers: dict[str, Callable[[str], Any]] = {"severity": Severity, "status": Status, "cause": Cause}
     return Finding(**{**data, **{name: make(data[name]) for name, make in makers.items()}})
+
+
+def _condition_from(data: dict[str, Any]) -> Condition:
+    return Condition(**{**data, "state": State(data["state"])})
+
+
+def _watched_from(doc: str) -> Watched:
+    data = json.loads(doc)
+    return Watched(feeding=tuple(data["feeding"]), roles=data["roles"], deployed_at=data["deployed_at"])
 
 
 def _last_from(doc: str) -> Last:
@@ -323,12 +349,13 @@ def _memories(items: Iterator[Item], now: datetime) -> dict[BucketKey, Memory]:
 
 
 def _memory(items: Sequence[Item], now: datetime) -> Memory:
-    rev, last = 0, None
+    rev, last, watched = 0, None, None
     findings = []
     for item in items:
         is_over = "expires_at" in item and int(item["expires_at"]["N"]) <= now.timestamp()  # TTL can be days late
         if "rev" in item:
             rev, last = int(item["rev"]["N"]), _last_from(item["doc"]["S"]) if "doc" in item and not is_over else None
+            watched = _watched_from(item["watched"]["S"]) if "watched" in item else None
         elif not is_over:
             findings.append(_finding_from(item["doc"]["S"]))
-    return Memory(rev=rev, last=last, findings=tuple(findings))
+    return Memory(rev=rev, last=last, watched=watched, findings=tuple(findings))

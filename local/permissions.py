@@ -1,0 +1,52 @@
+"""Where ministack names an action or a resource otherwise than AWS's service authorization reference does."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from local import emulator
+
+
+def install() -> None:
+    """Stand in front of ministack's mapping of calls to actions and resources."""
+    emulator.iam_actions.extract_iam_action = _with_reads(emulator.iam_actions.extract_iam_action)
+    emulator.iam_actions.extract_resource_arn = _with_default_bus(emulator.iam_actions.extract_resource_arn)
+
+
+_VERBS = {"GET": "Get", "DELETE": "Delete"}
+
+
+def _with_reads(extract: Callable[..., str | None]) -> Callable[..., str | None]:
+    def extracted(service: str, method: str, path: str, *more: Any) -> str | None:
+        # ministack takes every call on these for the one that sets, or lists, them
+        if service == "lambda" and path.rstrip("/").endswith("/concurrency"):
+            return f"lambda:{_VERBS.get(method, 'Put')}FunctionConcurrency"
+        if service == "lambda" and "/event-source-mappings/" in path.rstrip("/"):
+            return f"lambda:{_VERBS.get(method, 'Update')}EventSourceMapping"
+        return extract(service, method, path, *more)
+
+    return extracted
+
+
+def _with_default_bus(extract: Callable[..., str]) -> Callable[..., str]:
+    def extracted(service: str, method: str, path: str, *more: Any) -> str:
+        found = extract(service, method, path, *more)
+        if service != "events":
+            return found
+        # a rule of the default bus has no bus in its ARN, and calls on targets name the rule otherwise
+        rule = _rule_named(more[1])
+        if found == "*" and rule:
+            region, account = more[3], more[4]
+            return f"arn:aws:events:{region}:{account}:rule/{rule}"
+        return found.replace(":rule/default/", ":rule/")
+
+    return extracted
+
+
+def _rule_named(body: bytes) -> str:
+    try:
+        asked = json.loads(body or b"{}")
+    except ValueError:
+        return ""
+    name = asked.get("Rule") if isinstance(asked, dict) else ""
+    return name if isinstance(name, str) else ""

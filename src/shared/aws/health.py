@@ -1,0 +1,144 @@
+"""Look at every part of the guardrail itself: is it there, is it on, is it what this version deploys?"""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from shared.aws import outlets, roles, trails, wiring
+from shared.aws.buckets import Enrolment
+from shared.aws.calling import is_refused
+from shared.aws.parts import Part, Stack, bad, fine, is_gone, parts_of, refused
+from shared.aws.trails import Clients, redeploy
+from shared.facts import Condition, GuardrailHealth
+from shared.settings import Settings
+
+DEPLOY_LIMIT = timedelta(hours=1)
+"""A part that CloudFormation has been changing for longer is stuck, and no excuse."""
+
+type Look = Callable[[Stack], Iterator[Condition]]
+
+
+def read(settings: Settings, clients: Clients, enrolled: Sequence[str], now: datetime) -> GuardrailHealth:
+    """Look at everything. A refused look is a condition of its own, never fine and never bad."""
+    parts = parts_of(settings, clients)
+    stack = Stack(settings=settings, clients=clients, parts=parts, enrolled=enrolled)
+    conditions = [each for look in LOOKS for each in guarded(look, stack)]
+    logged = guarded_trails(stack)
+    return GuardrailHealth(
+        conditions=(*logged.conditions, *conditions),
+        feeding=logged.feeding,
+        roles=roles.digest(clients("iam"), [part.name for part in stack.of("AWS::IAM::Role")]),
+        deployed_at=max(part.changed_at for part in parts.values()).isoformat(),
+        deploying=any(part.changing and now - part.changed_at < DEPLOY_LIMIT for part in parts.values()),
+        canary_logged=logged.canary_logged,
+    )
+
+
+def guarded_trails(stack: Stack) -> trails.TrailsRead:
+    """The trails, or that they may not be looked at."""
+    try:
+        return trails.read(stack.settings, stack.clients, stack.enrolled)
+    except ClientError as error:
+        if not is_refused(error):
+            raise
+        return trails.TrailsRead(conditions=(refused("trail", error),), feeding=(), canary_logged=False)
+
+
+def guarded(look: Look, stack: Stack) -> Iterator[Condition]:
+    """A refused look is said, never taken for fine or for bad."""
+    try:
+        yield from look(stack)
+    except ClientError as error:
+        if not is_refused(error):
+            raise
+        yield refused((look.__doc__ or "").split(":")[0].lower(), error)
+
+
+def _functions(stack: Stack) -> Iterator[Condition]:
+    """Function: may it run?"""
+    client, region = stack.clients("lambda"), stack.settings.aws_region
+    for part in stack.of("AWS::Lambda::Function"):
+        try:
+            reserved = client.get_function_concurrency(FunctionName=part.name).get("ReservedConcurrentExecutions")
+        except ClientError as error:
+            if not is_gone(error):
+                raise
+            yield bad("function", "gone", f"{part.name} is gone", redeploy(stack.settings), part)
+            continue
+        if reserved == 0:
+            mend = f"aws lambda delete-function-concurrency --region {region} --function-name {part.name}"
+            yield bad("function", "throttled", f"{part.name} is throttled to zero", mend, part)
+        else:
+            yield fine("function", f"{part.name} may run")
+    for part in stack.of("AWS::Lambda::EventSourceMapping"):
+        yield _mapping(client, part, stack)
+
+
+def _mapping(client: Any, part: Part, stack: Stack) -> Condition:
+    try:
+        state = client.get_event_source_mapping(UUID=part.name)["State"]
+    except ClientError as error:
+        if not is_gone(error):
+            raise
+        state = "Gone"
+    if state in {"Disabled", "Disabling", "Deleting", "Gone"}:
+        mend = (
+            f"aws lambda update-event-source-mapping --region {stack.settings.aws_region} --enabled --uuid {part.name}"
+        )
+        return bad("function", "unfed", "nobody takes version deletes from their queue", mend)
+    return fine("function", "version deletes are taken from their queue")
+
+
+def _queues(stack: Stack) -> Iterator[Condition]:
+    """Queue: does anything wait where failures go?"""
+    sqs = stack.clients("sqs")
+    for logical_id in ("DeadLetterQueue", "OnFailureQueue"):
+        part = stack.parts.get(logical_id)
+        if part is None:
+            continue
+        try:
+            answer = sqs.get_queue_attributes(QueueUrl=part.name, AttributeNames=["ApproximateNumberOfMessages"])
+        except ClientError as error:
+            if not is_gone(error):
+                raise
+            yield bad("queue", "gone", f"{part.tail} is gone: what fails is lost", redeploy(stack.settings))
+            continue
+        if count := int(answer["Attributes"]["ApproximateNumberOfMessages"]):
+            meaning = f"{count} message(s) wait in {logical_id}: something was not looked at"
+            mend = (
+                f"guardrail --stack {stack.settings.stack_name} --region {stack.settings.aws_region} redrive --dry-run"
+            )
+            yield bad("queue", "waiting", meaning, mend)
+        else:
+            yield fine("queue", f"{logical_id} is empty")
+
+
+def _regions(stack: Stack) -> Iterator[Condition]:
+    """Region: do enrolled buckets lie where there is no stack?"""
+    here, told = stack.settings.aws_region, stack.settings
+    pages = stack.clients("s3").get_paginator("list_buckets").paginate(PaginationConfig={"PageSize": 1000})
+    regions = {bucket.get("BucketRegion", here) for page in pages for bucket in page["Buckets"]} - {here}
+    for region in sorted(regions):
+        tagging = stack.clients("resourcegroupstaggingapi", region)
+        enrolled = sorted(
+            name for name, _ in Enrolment(told.protect_tag_key, told.protect_tag_value, tagging).buckets()
+        )
+        if enrolled and not _exists(stack.clients("cloudformation", region), told.stack_name):
+            meaning = f"{len(enrolled)} enrolled bucket(s) in {region}, {enrolled[0]} among them, and no stack there"
+            yield bad("region", f"uncovered-{region}", meaning, f"sam deploy --region {region}")
+
+
+def _exists(cloudformation: Any, name: str) -> bool:
+    try:
+        return bool(cloudformation.describe_stacks(StackName=name)["Stacks"])
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return False
+        raise
+
+
+LOOKS: tuple[Look, ...] = (
+    wiring.rules, wiring.schedules, _functions, _queues, outlets.topics, outlets.key, outlets.alarms, _regions,
+)  # fmt: skip

@@ -1,0 +1,61 @@
+"""The look at the guardrail itself: what events and its own clock bring, settled like a bucket's findings."""
+
+from dataclasses import replace
+from urllib.request import Request, urlopen
+
+import boto3
+
+from shared import parse_watch, sweep
+from shared.aws import health
+from shared.aws.calling import CONFIG
+from shared.evidence import Evidence, Memory
+from shared.facts import GUARDRAIL, BucketKey, GuardrailHealth, Trigger, TriggerKind
+from shared.guardrail import Guardrail, Report
+from shared.parse import Event
+
+HEARTBEAT_LIMIT_S = 5
+
+
+def run(guard: Guardrail, event: Event) -> Report:
+    """Look because of a call on one of our parts, or because it is time; on time, pay what others left owed, too."""
+    own = BucketKey(account=guard.settings.account_id, region=guard.settings.aws_region, name=GUARDRAIL)
+    trigger = parse_watch.guardrail_change(event, own, guard.clock())
+    evidence = look(guard, trigger)
+    report = replace(guard.settle(evidence, lambda again: look(guard, again)), heartbeat="HealthLooked")
+    if trigger.kind is TriggerKind.SWEEP:
+        paid = sweep.pay(guard, {}, report)
+        report = replace(paid, sent=report.sent + paid.sent)
+    if isinstance(evidence.reading, GuardrailHealth) and not evidence.reading.troubles:
+        report = replace(report, notes=beat(guard.settings.heartbeat_url))
+    return report
+
+
+def look(guard: Guardrail, trigger: Trigger) -> Evidence:
+    """Remember, then read live, as for a bucket."""
+    settings = guard.settings
+    memories = guard.store.recall_all(settings.account_id, settings.aws_region, now=guard.clock())
+    listed = {name for name, _ in guard.enrolment().buckets()}
+    known = {bucket.name for bucket, memory in memories.items() if bucket.is_bucket and sweep.is_ours(memory)}
+    enrolled = sorted((listed | known) - {settings.canary_bucket})
+    reading = health.read(settings, clients, enrolled, guard.clock())
+    return guard.weigh(trigger, memories.get(trigger.bucket, Memory()), reading)
+
+
+def clients(service: str, region: str | None = None) -> object:
+    """A client of the function's own role."""
+    return boto3.client(service, config=CONFIG, region_name=region)  # type: ignore[call-overload]
+
+
+def beat(url: str) -> tuple[str, ...]:
+    """One message to the dead man's switch outside. It will notice when none comes: what went wrong is only noted.
+
+    The address is as good as a password and is not repeated.
+    """
+    if not url:
+        return ()
+    request = Request(url, method="POST", data=b"")  # noqa: S310  # https, by the parameter's pattern in template.yaml
+    try:
+        with urlopen(request, timeout=HEARTBEAT_LIMIT_S):  # noqa: S310  # as above
+            return ()
+    except (OSError, ValueError) as error:
+        return (f"the heartbeat URL could not be reached: {type(error).__name__}",)
