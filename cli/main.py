@@ -10,6 +10,7 @@ from cli.ack import ack
 from cli.doctor import doctor
 from cli.redrive import redrive
 from cli.replay import replay
+from cli.selectors import selectors
 from cli.stack import STACK, Stack, Trouble
 from cli.status import status
 
@@ -30,7 +31,7 @@ def guardrail(context: click.Context, name: str, profile: str | None, region: st
     context.obj = Stack(name, profile, region)
 
 
-for verb in (status, doctor, ack, redrive, replay):
+for verb in (status, doctor, selectors, ack, redrive, replay):
     guardrail.add_command(verb)
 
 
