@@ -166,9 +166,11 @@ def _to_willing_topics(dispatch: Callable[..., None]) -> Callable[..., None]:
 
 
 def _is_willing(action: str, alarm_arn: str) -> bool:
-    """Whether CloudWatch may publish there: a topic's policy admits it, and its key is usable."""
+    """Whether CloudWatch may publish there: a topic's policy and its key's admit it, and the key is usable."""
     if ":sns:" not in action:
         return True
     account = emulator.responses.get_account_id()
     is_admitted = emulator.sns.topic_policy_allows(action, _SENDER, alarm_arn, account)
-    return bool(is_admitted) and topics.key_refusal(action) is None
+    if not is_admitted or topics.key_refusal(action):
+        return False
+    return topics.key_admits(action, _SENDER, alarm_arn)

@@ -92,7 +92,8 @@ def _queue_allows(target_arn: str, rule_arn: str) -> bool:
 
 def _topic_allows(target_arn: str, rule_arn: str) -> bool:
     account = emulator.responses.get_account_id()
-    return bool(emulator.sns.topic_policy_allows(target_arn, _SENDER, rule_arn, account))
+    is_admitted = bool(emulator.sns.topic_policy_allows(target_arn, _SENDER, rule_arn, account))
+    return is_admitted and topics.key_admits(target_arn, _SENDER, rule_arn)
 
 
 _KINDS: dict[str, tuple[Callable[[str], Any], Allows]] = {

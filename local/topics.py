@@ -16,6 +16,7 @@ _PENDING = "PendingConfirmation"
 _SEEN = "seen_by_local"
 _LIMIT_SUBJECT = 100
 _AWS_KEY = "alias/aws/sns"
+_NEEDED_OF_KEY = ("kms:GenerateDataKey", "kms:Decrypt")
 
 Response = tuple[int, dict[str, str], bytes]
 
@@ -159,14 +160,48 @@ def key_refusal(topic_arn: str) -> tuple[str, str] | None:
     name = topic["attributes"].get("KmsMasterKeyId")
     if not name or name == _AWS_KEY:
         return None
+    key = _key(topic_arn, name)
+    if key is None:
+        return "KMSNotFound", f"{name} is not found."
+    if key["KeyState"] == "Enabled":
+        return None
+    code = "KMSDisabled" if key["KeyState"] == "Disabled" else "KMSInvalidState"
+    return code, f"{name} is in the state {key['KeyState']}."
+
+
+def key_admits(topic_arn: str, service: str, source_arn: str) -> bool:
+    """Whether the policy of a topic's key lets an AWS service encrypt what it publishes; true without a key.
+
+    AWS's own key for SNS has a policy nobody can change, and it admits no service.
+    """
+    topic = emulator.sns._topic_by_arn_any_scope(topic_arn) or {"attributes": {}}
+    name = topic["attributes"].get("KmsMasterKeyId")
+    if not name or name == _AWS_KEY:
+        return not name
+    key = _key(topic_arn, name)
+    return key is not None and all(_admits(key, each, service, source_arn) for each in _NEEDED_OF_KEY)
+
+
+def _key(topic_arn: str, name: str) -> dict[str, Any] | None:
+    """The key a topic names, looked up where the topic is."""
     _, _, _, region, account, _ = topic_arn.split(":", 5)
     with emulator.responses.request_scope(account, region):
-        key = emulator.kms._resolve_key(name)
-    state = key["KeyState"] if key else "missing"
-    return {"Enabled": None, "missing": ("KMSNotFound", f"{name} is not found."),
-            "Disabled": ("KMSDisabled", f"{name} is disabled.")}.get(
-        state, ("KMSInvalidState", f"{name} is in the state {state}.")
-    )  # fmt: skip
+        key: dict[str, Any] | None = emulator.kms._resolve_key(name)
+    return key
+
+
+def _admits(key: dict[str, Any], action: str, service: str, source_arn: str) -> bool:
+    context = emulator.iam_evaluator.EvalContext(
+        principal_arn="*",
+        principal_type="Service",
+        principal_account="",
+        action=action,
+        resource_arn=key["Arn"],
+        region=emulator.responses.get_region(),
+        service_context={"aws:sourcearn": source_arn, "aws:sourceaccount": emulator.responses.get_account_id()},
+    )
+    found = emulator.iam_evaluator.evaluate_resource_policy(key["Policy"], context, service=service)
+    return bool(found.decision == "Allow")
 
 
 def _with_usable_key(publish: Callable[..., Any]) -> Callable[..., Any]:

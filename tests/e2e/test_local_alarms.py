@@ -269,11 +269,37 @@ def test_a_topic_must_admit_cloudwatch(cloud: Cloud) -> None:
     assert (len(subjects(cloud, admits)), subjects(cloud, refuses)) == (1, [])
 
 
+def make_key(cloud: Cloud, service: str, alarm: str = "*") -> str:
+    """A key one service may use on behalf of one alarm."""
+    whole = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::111122223333:root"}, "Action": "kms:*",
+             "Resource": "*"}  # fmt: skip
+    use = {"Effect": "Allow", "Principal": {"Service": service}, "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+           "Resource": "*", "Condition": {"ArnLike": {"aws:SourceArn": f"arn:aws:cloudwatch:*:*:alarm:{alarm}"}},
+           }  # fmt: skip
+    policy = {"Version": "2012-10-17", "Statement": [whole, use]}
+    return str(cloud.client("kms").create_key(Policy=json.dumps(policy))["KeyMetadata"]["KeyId"])
+
+
+def test_a_topics_key_must_admit_cloudwatch_and_awss_own_key_never_does(cloud: Cloud) -> None:
+    keys = {
+        "key-admits": make_key(cloud, "cloudwatch.amazonaws.com", "keyed"),
+        "key-for-another": make_key(cloud, "cloudwatch.amazonaws.com", "another"),
+        "key-for-events": make_key(cloud, "events.amazonaws.com"),
+        "key-of-aws": "alias/aws/sns",
+    }
+    topics = {name: make_topic(cloud, name, key=key) for name, key in keys.items()}
+    make_alarm(cloud, "keyed", AlarmActions=list(topics.values()))
+    put(cloud, "keyed")
+    assert [name for name, topic in topics.items() if subjects(cloud, topic)] == ["key-admits"]
+    cloud.client("sns").publish(TopicArn=topics["key-of-aws"], Message="a principal of the account may")
+    assert len(subjects(cloud, topics["key-of-aws"])) == 1
+
+
 @pytest.mark.parametrize(("call", "more", "code"), KEY_ERRORS)
 def test_nothing_is_published_under_a_key_that_cannot_be_used(
     cloud: Cloud, call: str, more: dict[str, Any], code: str
 ) -> None:
-    key = cloud.client("kms").create_key()["KeyMetadata"]["KeyId"]
+    key = make_key(cloud, "cloudwatch.amazonaws.com")
     topic = make_topic(cloud, f"key-{code}", key=key)
     make_alarm(cloud, f"key-{code}", AlarmActions=[topic], OKActions=[topic], TreatMissingData="notBreaching")
     cloud.client("sns").publish(TopicArn=topic, Message="while it can")
