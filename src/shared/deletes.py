@@ -32,6 +32,7 @@ class _Run:
     failed: list[str] = field(default_factory=list)
     transitions: list[Transition] = field(default_factory=list)
     lags_s: list[float] = field(default_factory=list)
+    drill_lags_s: list[float] = field(default_factory=list)
     owed: dict[str, Owed] = field(default_factory=dict)
     settled: dict[BucketKey, Settled] = field(default_factory=dict)
     looks: dict[BucketKey, Evidence | None] = field(default_factory=dict)
@@ -58,6 +59,7 @@ def settle_batch(event: Any, guard: Guardrail, deadline: Deadline) -> Report:
     report = Report(
         transitions=tuple(run.transitions),
         lags_s=tuple(run.lags_s),
+        drill_lags_s=tuple(run.drill_lags_s),
         duplicates=run.duplicates,
         ignored=run.ignored,
         rejected=tuple(reason for _, reason in useless),
@@ -166,6 +168,7 @@ def _settle_group(group: list[Message], guard: Guardrail, run: _Run) -> None:
     run.duplicates += settled.duplicates + len(group) - len(trigger.event_ids)
     run.transitions += settled.transitions
     run.lags_s += lags(trigger, settled.transitions)
+    run.drill_lags_s += settled.drill_lags_s
     run.owed.update({owed.sk: owed for owed in settled.owed})
     run.settled[trigger.bucket] = settled
     return None

@@ -1,7 +1,7 @@
 """What we observe: a bucket, an event, a principal, and what we last knew."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 
@@ -303,6 +303,50 @@ class Watched:
     feeding: tuple[str, ...] = ()
     roles: str = ""
     deployed_at: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastLook:
+    """When the guardrail last looked at itself, and whether a trail then logged the deletes of the drill's bucket."""
+
+    at: datetime
+    canary_logged: bool
+
+
+CHANGE, DELETE = "change", "delete"
+"""The two halves of a drill."""
+CALLED = "called"
+"""Stands for a request id until S3 has answered: the event may be faster than our note of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drill:
+    """The last drill: when, the request ids of its two calls (empty: left out), and when each came back as an event."""
+
+    at: datetime
+    change_id: str
+    delete_id: str
+    change_back: datetime | None = None
+    delete_back: datetime | None = None
+
+    def id_of(self, half: str) -> str:
+        """The request id of a half."""
+        return self.change_id if half == CHANGE else self.delete_id
+
+    def back_of(self, half: str) -> datetime | None:
+        """When a half came back; None: it did not."""
+        return self.change_back if half == CHANGE else self.delete_back
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The halves that were called and have not come back."""
+        return tuple(half for half in (CHANGE, DELETE) if self.id_of(half) and self.back_of(half) is None)
+
+    @property
+    def lags(self) -> dict[str, timedelta]:
+        """How long each half that came back took."""
+        backs = {half: self.back_of(half) for half in (CHANGE, DELETE)}
+        return {half: back - self.at for half, back in backs.items() if back is not None}
 
 
 type Reading = BucketState | Unreadable | Gone | RootState | GuardrailHealth

@@ -14,10 +14,13 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from shared import lifecycle, settings, verdict
 from shared.aws.buckets import Buckets, Enrolment, RootUser
+from shared.aws.notes import Notes
 from shared.aws.publish import AlertTopic, DeadLetters
 from shared.aws.store import Commit, Conflict, Known, Owed, Store
 from shared.evidence import Evidence, Looked, Memory, Rules
 from shared.facts import (
+    CHANGE,
+    DELETE,
     LIFECYCLE_CALLS,
     BadEvent,
     BucketKey,
@@ -25,6 +28,7 @@ from shared.facts import (
     MfaDelete,
     Reading,
     Trigger,
+    TriggerKind,
     Versioning,
 )
 from shared.finding import NEWS, Transition
@@ -33,7 +37,7 @@ from shared.telling import Teller
 
 ATTEMPTS = 5
 NOT_OURS = BucketState(tagged=False, versioning=Versioning.NEVER_SET, mfa_delete=MfaDelete.NEVER_SET)
-"""Another account's bucket, which somebody of ours called: its own stack looks after it."""
+"""Another account's bucket, which somebody of ours called: its own stack looks after it. And the drill's own."""
 IN_FLIGHT = timedelta(seconds=30)
 """An event delivered twice at once must not be told twice; Lambda tries a failed one again after a minute."""
 
@@ -50,6 +54,7 @@ class Report:
 
     transitions: tuple[Transition, ...] = ()
     lags_s: tuple[float, ...] = ()
+    drill_lags_s: tuple[float, ...] = ()
     duplicates: int = 0
     ignored: int = 0
     rejected: tuple[str, ...] = ()
@@ -70,6 +75,7 @@ class Settled:
     transitions: tuple[Transition, ...] = ()
     owed: tuple[Owed, ...] = ()
     duplicates: int = 0
+    drill_lags_s: tuple[float, ...] = ()
 
     @property
     def looked(self) -> Looked:
@@ -84,6 +90,7 @@ class Guardrail:
         self.settings = told
         self.clock = clock
         self.store = Store(told.table_name, timedelta(days=told.history_days))
+        self.notes = Notes(told.table_name, self.store.client)
         self.buckets = Buckets(told.protect_tag_key, told.protect_tag_value)
         self.topic = AlertTopic(told.alert_topic_arn)
         self.dead_letters = DeadLetters(told.dead_letter_url)
@@ -111,7 +118,7 @@ class Guardrail:
 
     def look(self, trigger: Trigger) -> Evidence:
         """Remember, then read live: in this order, so that a commit can tell whether somebody was faster."""
-        if trigger.bucket.account != self.settings.account_id:
+        if self._is_canary(trigger) or trigger.bucket.account != self.settings.account_id:
             return self.weigh(trigger, Memory(), NOT_OURS)
         memory = self.store.recall(trigger.bucket, now=self.clock())
         if not trigger.bucket.name:
@@ -133,6 +140,7 @@ class Guardrail:
             transitions=settled.transitions,
             lags_s=lags(evidence.trigger, settled.transitions),
             duplicates=settled.duplicates,
+            drill_lags_s=settled.drill_lags_s,
         )
         return self.tell(settled.owed, {evidence.trigger.bucket: settled.looked}, report)
 
@@ -142,6 +150,8 @@ class Guardrail:
         Events that were all settled before change nothing, but what they still owe is owed by this run.
         Raises Known when some of a group were settled before, Conflict when the bucket never comes to rest.
         """
+        if self._is_canary(evidence.trigger):
+            return self._note_drill(evidence)
         for attempt in range(ATTEMPTS):
             try:
                 return self._write_once(evidence)
@@ -153,6 +163,17 @@ class Guardrail:
                     raise
                 return self._with_what_is_left(evidence, duplicates=len(known.event_ids))
         raise Conflict(f"{evidence.trigger.bucket.name} was settled by others {ATTEMPTS} times in a row")
+
+    def _is_canary(self, trigger: Trigger) -> bool:
+        return bool(self.settings.canary_bucket) and trigger.bucket.name == self.settings.canary_bucket
+
+    def _note_drill(self, evidence: Evidence) -> Settled:
+        """A call of the drill's came back: it has no verdict, raises nothing, and is told to nobody."""
+        trigger = evidence.trigger
+        half = DELETE if trigger.kind is TriggerKind.VERSION_DELETE else CHANGE
+        is_first = self.notes.note_back(half, trigger.request_id, evidence.now)
+        lag = (evidence.now - trigger.at).total_seconds()
+        return Settled(memory=evidence.memory, drill_lags_s=(lag,) if is_first else ())
 
     def _with_what_is_left(self, evidence: Evidence, *, duplicates: int) -> Settled:
         """A retry pays what the first run left, unless that one may still be at it."""
@@ -308,7 +329,9 @@ def _count(report: Report) -> None:
             metrics.add_metric(name=name, unit=MetricUnit.Count, value=count)
     for lag in report.lags_s:
         metrics.add_metric(name="DetectionLag", unit=MetricUnit.Seconds, value=max(0.0, lag))
-    if any(count for name, count in counts.items() if name) or report.lags_s:
+    for lag in report.drill_lags_s:
+        metrics.add_metric(name="DrillLag", unit=MetricUnit.Seconds, value=max(0.0, lag))
+    if any(count for name, count in counts.items() if name) or report.lags_s or report.drill_lags_s:
         metrics.flush_metrics()
 
 

@@ -1,23 +1,29 @@
 """The look at the guardrail itself: what events and its own clock bring, settled like a bucket's findings."""
 
 from dataclasses import replace
+from datetime import datetime
 from urllib.request import Request, urlopen
 
 import boto3
 
-from shared import parse_watch, sweep
+from shared import drill, parse_watch, render, sweep
 from shared.aws import health
 from shared.aws.calling import CONFIG
 from shared.evidence import Evidence, Memory
-from shared.facts import GUARDRAIL, BucketKey, GuardrailHealth, Trigger, TriggerKind
+from shared.facts import GUARDRAIL, BucketKey, Condition, GuardrailHealth, LastLook, Trigger, TriggerKind
 from shared.guardrail import Guardrail, Report
 from shared.parse import Event
 
 HEARTBEAT_LIMIT_S = 5
+LOUD = "loud"
+"""What a drill asks for that is to be heard: a marked alert on the alert topic, and nothing else."""
 
 
 def run(guard: Guardrail, event: Event) -> Report:
     """Look because of a call on one of our parts, or because it is time; on time, pay what others left owed, too."""
+    if isinstance(event, dict) and event.get("health") == LOUD:
+        guard.topic.publish(render.drill_alert(guard.settings, guard.clock()))
+        return Report(sent=1)
     own = BucketKey(account=guard.settings.account_id, region=guard.settings.aws_region, name=GUARDRAIL)
     trigger = parse_watch.guardrail_change(event, own, guard.clock())
     evidence = look(guard, trigger)
@@ -37,8 +43,22 @@ def look(guard: Guardrail, trigger: Trigger) -> Evidence:
     listed = {name for name, _ in guard.enrolment().buckets()}
     known = {bucket.name for bucket, memory in memories.items() if bucket.is_bucket and sweep.is_ours(memory)}
     enrolled = sorted((listed | known) - {settings.canary_bucket})
-    reading = health.read(settings, clients, enrolled, guard.clock())
+    now = guard.clock()
+    reading = health.read(settings, clients, enrolled, now)
+    guard.notes.note_look(LastLook(at=now, canary_logged=reading.canary_logged))
+    drilled = _drilled(guard, now)
+    reading = replace(reading, conditions=(*reading.conditions, *drilled))
     return guard.weigh(trigger, memories.get(trigger.bucket, Memory()), reading)
+
+
+def _drilled(guard: Guardrail, now: datetime) -> tuple[Condition, ...]:
+    """What the last drill says; where its calls may have got stuck is looked for only when one is late."""
+    if not guard.settings.canary_bucket:
+        return ()
+    last = guard.notes.drill()
+    is_late = last is not None and bool(last.missing) and now - last.at > drill.LIMIT
+    waiting = health.waiting(guard.settings, clients) if is_late else ()
+    return tuple(drill.conditions(last, guard.settings, now, waiting))
 
 
 def clients(service: str, region: str | None = None) -> object:

@@ -15,6 +15,7 @@ from shared.watch import GUARDRAIL_BLIND
 from shared.wording import first_screen, good_sentence, headline, label, sentence, subject_name
 
 SCHEMA = "mfa-delete-guardrail/alert/1"
+DRILL_SCHEMA = "mfa-delete-guardrail/drill/1"
 DIGEST_SCHEMA = "mfa-delete-guardrail/digest/1"
 SUBJECT_LIMIT = 99
 """SNS: less than 100 characters."""
@@ -35,6 +36,29 @@ def alert(told: Told, settings: Settings) -> Alert:
         text=text,
         json=json.dumps(_document(told, settings, page), ensure_ascii=True),
         attributes={"severity": finding.severity.value, "control": finding.control, "change": told.change.value},
+    )
+
+
+def _where(settings: Settings) -> str:
+    """The account's name, or its number, and the Region, for a subject."""
+    name = quoting.quoted(settings.account_name)[1:-1] or settings.account_id
+    return f"{quoting.cut(name, 24)}, {settings.aws_region}"
+
+
+def drill_alert(settings: Settings, now: datetime) -> Alert:
+    """A marked message that only shows that alerts arrive."""
+    where = _where(settings)
+    text = (
+        f"This is a drill of the guardrail {settings.stack_name} in {settings.aws_region}, account "
+        f"{settings.account_label}, at {quoting.utc(now)}: somebody asked whether alerts arrive. Nothing happened, and "
+        "nothing is to be done."
+    )
+    document = {"schema": DRILL_SCHEMA, "account": settings.account_id, "region": settings.aws_region, "title": text}
+    return Alert(
+        subject=quoting.cut(f"[drill] Alerts arrive: {settings.stack_name} ({where})", SUBJECT_LIMIT),
+        text=text,
+        json=json.dumps(document),
+        attributes={"severity": Severity.INFO.value, "control": "drill", "change": "drill"},
     )
 
 
@@ -182,9 +206,7 @@ def _digest(
     part = f", part {number} of {of}" if of > 1 else ""
     findings = "finding" if len(all_told) == 1 else "findings"
     what = f"{len(all_told)} more {findings}" if worst.is_bad_news else f"News of {len(all_told)} {findings}"
-    where = (
-        f"{quoting.cut(quoting.quoted(settings.account_name)[1:-1] or settings.account_id, 24)}, {settings.aws_region}"
-    )
+    where = _where(settings)
     text = "\n".join([
         f"{what} of account {settings.account_label}, as of {quoting.utc(now)}{part}.",
         "A run sends at most five alerts singly, worst first, an hour fifteen; these are the rest, and reminders.",

@@ -14,6 +14,7 @@ from shared.aws.trails import Clients, redeploy
 from shared.facts import Condition, GuardrailHealth
 from shared.settings import Settings
 
+FAILURES = ("DeadLetterQueue", "OnFailureQueue")
 DEPLOY_LIMIT = timedelta(hours=1)
 """A part that CloudFormation has been changing for longer is stuck, and no excuse."""
 
@@ -93,19 +94,14 @@ def _mapping(client: Any, part: Part, stack: Stack) -> Condition:
 
 def _queues(stack: Stack) -> Iterator[Condition]:
     """Queue: does anything wait where failures go?"""
-    sqs = stack.clients("sqs")
-    for logical_id in ("DeadLetterQueue", "OnFailureQueue"):
+    for logical_id in FAILURES:
         part = stack.parts.get(logical_id)
         if part is None:
             continue
-        try:
-            answer = sqs.get_queue_attributes(QueueUrl=part.name, AttributeNames=["ApproximateNumberOfMessages"])
-        except ClientError as error:
-            if not is_gone(error):
-                raise
+        count = _depth(stack, part)
+        if count is None:
             yield bad("queue", "gone", f"{part.tail} is gone: what fails is lost", redeploy(stack.settings))
-            continue
-        if count := int(answer["Attributes"]["ApproximateNumberOfMessages"]):
+        elif count:
             meaning = f"{count} message(s) wait in {logical_id}: something was not looked at"
             mend = (
                 f"guardrail --stack {stack.settings.stack_name} --region {stack.settings.aws_region} redrive --dry-run"
@@ -113,6 +109,25 @@ def _queues(stack: Stack) -> Iterator[Condition]:
             yield bad("queue", "waiting", meaning, mend)
         else:
             yield fine("queue", f"{logical_id} is empty")
+
+
+def _depth(stack: Stack, part: Part) -> int | None:
+    """How many messages are in a queue; None if it is gone."""
+    names = ["ApproximateNumberOfMessages"]
+    try:
+        answer = stack.clients("sqs").get_queue_attributes(QueueUrl=part.name, AttributeNames=names)
+    except ClientError as error:
+        if not is_gone(error):
+            raise
+        return None
+    return int(answer["Attributes"][names[0]])
+
+
+def waiting(settings: Settings, clients: Clients) -> tuple[str, ...]:
+    """The queues in which something is: where a drill that is late may have got stuck."""
+    stack = Stack(settings=settings, clients=clients, parts=parts_of(settings, clients), enrolled=())
+    queues = [stack.parts[each] for each in ("DeleteQueue", *FAILURES) if each in stack.parts]
+    return tuple(part.logical_id for part in queues if _depth(stack, part))
 
 
 def _regions(stack: Stack) -> Iterator[Condition]:

@@ -108,6 +108,11 @@ class Store:
         self._keep_history = keep_history
         self._db = client or boto3.client("dynamodb", config=CONFIG)
 
+    @property
+    def client(self) -> "DynamoDBClient":
+        """For what else is kept in the table (notes.py)."""
+        return self._db
+
     def recall(self, bucket: BucketKey, *, now: datetime) -> Memory:
         """What is known of one bucket. One request, consistent."""
         return _memories(self._query("state", _prefix(bucket)), now).get(bucket, Memory())
