@@ -8,6 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.ack import ack
 from cli.doctor import doctor
+from cli.drill import drill
 from cli.redrive import redrive
 from cli.replay import replay
 from cli.selectors import selectors
@@ -31,7 +32,7 @@ def guardrail(context: click.Context, name: str, profile: str | None, region: st
     context.obj = Stack(name, profile, region)
 
 
-for verb in (status, doctor, selectors, ack, redrive, replay):
+for verb in (status, doctor, drill, selectors, ack, redrive, replay):
     guardrail.add_command(verb)
 
 

@@ -8,7 +8,6 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from shared.aws.buckets import Enrolment
 from shared.aws.calling import CONFIG
 from shared.guardrail import Guardrail
 from shared.settings import Settings
@@ -40,16 +39,6 @@ class Stack:
     @cached_property
     def _description(self) -> dict[str, Any]:
         return self._described()
-
-    def exists_in(self, region: str) -> bool:
-        """Whether a stack of this name is deployed in another Region."""
-        return bool(self._described(region))
-
-    def enrolled_in(self, region: str) -> list[str]:
-        """Names of the buckets of another Region that carry the protection tag, as the Tagging API lists them."""
-        client = self.client("resourcegroupstaggingapi", region)
-        tag = self.settings.protect_tag_key, self.settings.protect_tag_value
-        return sorted(name for name, _ in Enrolment(*tag, client).buckets())
 
     def _described(self, region: str | None = None) -> dict[str, Any]:
         try:

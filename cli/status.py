@@ -13,12 +13,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.stack import Stack
+from cli.standing import finding_entry, standing, standing_lines
 from shared import sweep
 from shared.aws.buckets import tags_of
 from shared.aws.calling import WORKERS
 from shared.evidence import Evidence, Memory
 from shared.facts import BucketKey, BucketState, Lifecycle, RootState, Verdict
-from shared.finding import Finding
 from shared.states import unreadable
 
 WORST_FIRST = (Verdict.UNPROTECTED, Verdict.SUSPENDED, Verdict.UNVERIFIABLE, Verdict.EXEMPT, Verdict.PROTECTED)
@@ -41,15 +41,17 @@ class Seen:
 def status(stack: Stack, as_json: bool) -> int:
     """Show which buckets are protected, which are not, and what is open; also before anything is deployed.
 
-    Exit code: 0 all enrolled buckets are protected or exempt, 1 some are not, 3 some could not be read.
+    Exit code: 0 every enrolled bucket is protected or exempt, and the guardrail sees and is heard; 1 something is not
+    so; 3 some buckets could not be read.
     """
     settings = stack.settings
     everyone = _all_buckets(stack, settings.aws_region)
     tagged = dict(stack.guard.enrolment().all_tagged())
     near = {n: t.near for n, found in tagged.items() if (t := tags_of(found, *_tag(stack))).near and n in everyone}
-    *seen, root = _looked_at(stack, tagged)
+    memories = _memories(stack)
+    *seen, root = _looked_at(stack, tagged, memories)
     judged = [each for each in seen if each.evidence.verdict is not None]
-    document = _document(stack, everyone, judged, near) | {"root": _root(root)}
+    document = _document(stack, everyone, judged, near) | {"root": _root(root), "health": standing(stack, memories)}
     if as_json:
         click.echo(json.dumps(document, indent=2))
     else:
@@ -57,7 +59,7 @@ def status(stack: Stack, as_json: bool) -> int:
     verdicts = {each.evidence.verdict for each in judged}
     if Verdict.UNVERIFIABLE in verdicts:
         return 3
-    return int(bool(verdicts - {Verdict.PROTECTED, Verdict.EXEMPT}))
+    return int(bool(verdicts - {Verdict.PROTECTED, Verdict.EXEMPT}) or not document["health"]["sees_and_is_heard"])
 
 
 def _tag(stack: Stack) -> tuple[str, str]:
@@ -70,17 +72,23 @@ def _all_buckets(stack: Stack, region: str) -> set[str]:
     return {bucket["Name"] for bucket in found if bucket.get("BucketRegion", region) == region}
 
 
-def _looked_at(stack: Stack, tagged: Mapping[str, Mapping[str, str]]) -> list[Seen]:
+def _memories(stack: Stack) -> dict[BucketKey, Memory]:
+    """All that is known; nothing before anything is deployed."""
+    if not stack.exists:
+        return {}
+    return stack.guard.store.recall_all(stack.settings.account_id, stack.settings.aws_region, now=stack.guard.clock())
+
+
+def _looked_at(
+    stack: Stack, tagged: Mapping[str, Mapping[str, str]], memories: Mapping[BucketKey, Memory]
+) -> list[Seen]:
     """Every enrolled bucket, every one that was judged before, and root, which has no name."""
     guard, settings = stack.guard, stack.settings
-    memories: dict[BucketKey, Memory] = {}
-    if stack.exists:
-        memories = guard.store.recall_all(settings.account_id, settings.aws_region, now=guard.clock())
     listed = {
         BucketKey(account=settings.account_id, region=settings.aws_region, name=name): tags_of(found, *_tag(stack))
         for name, found in tagged.items()
     }
-    enrolled = {bucket: tags for bucket, tags in listed.items() if tags.tagged}
+    enrolled = {b: tags for b, tags in listed.items() if tags.tagged and b.name != settings.canary_bucket}
     known = {bucket for bucket, memory in memories.items() if bucket.is_bucket and sweep.is_ours(memory)}
 
     def look(bucket: BucketKey) -> Seen:
@@ -124,7 +132,7 @@ def _document(stack: Stack, everyone: set[str], judged: list[Seen], near: Mappin
 def _root(root: Seen) -> dict[str, Any]:
     reading = root.evidence.reading
     said = asdict(reading) if isinstance(reading, RootState) else {"unverifiable": getattr(reading, "action", None)}
-    return said | {"findings": [_finding(f) for f in root.memory.findings if f.is_open]}
+    return said | {"findings": [finding_entry(f) for f in root.memory.findings if f.is_open]}
 
 
 def _order(each: Seen) -> tuple[int, str]:
@@ -149,7 +157,7 @@ def _entry(each: Seen) -> dict[str, Any]:
         "last": {"verdict": last.verdict.value, "since": last.since.isoformat(), "expiries": _expiries(last.expiries)}
         if last
         else None,
-        "findings": [_finding(f) for f in each.memory.findings if f.is_open],
+        "findings": [finding_entry(f) for f in each.memory.findings if f.is_open],
     }
 
 
@@ -178,19 +186,6 @@ def _why(each: Seen) -> str:
     return "; ".join(reasons)
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {
-        "id": finding.short_id,
-        "control": finding.control,
-        "severity": finding.severity.value,
-        "status": finding.status.value,
-        "at": finding.at.isoformat(),
-        "count": finding.count,
-        "principal": finding.principal.id if finding.principal else None,
-        "acknowledged_by": finding.acknowledged_by or None,
-    }
-
-
 def _show(document: Mapping[str, Any], judged: list[Seen]) -> None:
     console = Console()
     population = document["population"]
@@ -205,6 +200,19 @@ def _show(document: Mapping[str, Any], judged: list[Seen]) -> None:
     console.print(f"({named}), {population['not_enrolled']} not enrolled")
     for name, tag in document["nearly_enrolled"].items():
         console.print(escape(_printable(f"looks enrolled and is not: {name} carries {tag}")), style="yellow")
+    if judged:
+        console.print(_table(document, judged))
+    for line in standing_lines(document["health"]):
+        console.print(escape(_printable(line)), style="red")
+    found = [(name, finding) for name, entry in document["buckets"].items() for finding in entry["findings"]]
+    found += [("root user", finding) for finding in document["root"]["findings"]]
+    found += [("the guardrail itself", finding) for finding in document["health"]["findings"]]
+    for name, finding in found:
+        said = f"{finding['id']}  {finding['severity']:8} {finding['control']}: {name} ({finding['status']})"
+        console.print(escape(said))
+
+
+def _table(document: Mapping[str, Any], judged: list[Seen]) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in ("bucket", "verdict", "since", "why"):
         table.add_column(column, overflow="fold")
@@ -215,13 +223,7 @@ def _show(document: Mapping[str, Any], judged: list[Seen]) -> None:
         since = (entry["since"] or "now")[:10]
         why = _printable(entry["why"])
         table.add_row(each.bucket.name, f"[{colour}]{entry['verdict']}[/]", since, escape(why))
-    if judged:
-        console.print(table)
-    found = [(name, finding) for name, entry in document["buckets"].items() for finding in entry["findings"]]
-    found += [("root user", finding) for finding in document["root"]["findings"]]
-    for name, finding in found:
-        said = f"{finding['id']}  {finding['severity']:8} {finding['control']}: {name} ({finding['status']})"
-        console.print(escape(said))
+    return table
 
 
 def _printable(text: str) -> str:

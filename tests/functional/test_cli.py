@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from cli.main import guardrail
 from cli.stack import Stack
 from handlers import bucket_change, sweep, version_delete
+from shared.facts import LastLook
 from tests.functional.conftest import Stage
 from tests.functional.events import batch, event
 from tests.functional.test_handlers import TICK, disabled, exempt, key, protected
@@ -104,7 +105,17 @@ def test_an_acknowledged_removal_of_the_tag_ends_the_enrolment_with_a_message(de
 
 
 def test_status_says_what_every_bucket_is_worst_first_and_how_bad_it_is(deployed: Stage) -> None:
+    assert run("status", "--json").return_value == 1  # it never looked at itself
+    deployed.guard.notes.note_look(LastLook(at=deployed.now, canary_logged=False))
     assert run("status", "--json").return_value == 0
+    deployed.listens = False
+    unheard = run("status")
+    assert (unheard.return_value, "nobody is told" in unheard.stdout) == (1, True)
+    deployed.listens = True
+    deployed.later(minutes=46)
+    stale = run("status")
+    assert (stale.return_value, "has not looked at itself since" in stale.stdout) == (1, True)
+    deployed.guard.notes.note_look(LastLook(at=deployed.now, canary_logged=False))
     protected(deployed, "good")
     deployed.bucket("bad")
     deployed.bucket("excused")
