@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,18 +9,6 @@ import pytest
 from local import stack
 from local.cloud import ROOM, Cloud
 from tests.e2e.test_deliveries import guardrail, vault
-
-MANAGEMENT = [
-    {"Name": "all", "FieldSelectors": [{"Field": "eventCategory", "Equals": ["Management"]}]},
-    {
-        "Name": "deletes",
-        "FieldSelectors": [
-            {"Field": "eventCategory", "Equals": ["Data"]},
-            {"Field": "resources.type", "Equals": ["AWS::S3::Object"]},
-            {"Field": "eventName", "Equals": ["DeleteObject", "DeleteObjects"]},
-        ],
-    },
-]
 
 
 def lines(cloud: Cloud) -> tuple[int, list[dict[str, Any]]]:
@@ -36,56 +23,67 @@ def bad(cloud: Cloud) -> dict[str, tuple[str, str]]:
     return {line["about"]: (line["meaning"], line["mend"]) for line in lines(cloud)[1] if line["state"] == "bad"}
 
 
+TRAIL = "lab"
+"""The trail that every embedded account has, and that logs all."""
+
+
 @pytest.fixture
-def healthy(cloud: Cloud, outputs: dict[str, str]) -> Iterator[dict[str, str]]:
-    """A trail that logs what is needed."""
-    s3, cloudtrail = cloud.client("s3"), cloud.client("cloudtrail")
-    s3.create_bucket(Bucket="trail-logs")
-    cloudtrail.create_trail(Name="main", S3BucketName="trail-logs")
-    cloudtrail.put_event_selectors(TrailName="main", AdvancedEventSelectors=MANAGEMENT)
-    cloudtrail.start_logging(Name="main")
-    yield outputs
-    cloudtrail.delete_trail(Name="main")
-    s3.delete_bucket(Bucket="trail-logs")
+def healthy(cloud: Cloud, outputs: dict[str, str]) -> dict[str, str]:
+    """A stack that has looked at itself."""
+    look(cloud, outputs)
+    return outputs
+
+
+def look(cloud: Cloud, outputs: dict[str, str]) -> None:
+    """Let the guardrail look at itself."""
+    answer = cloud.client("lambda").invoke(FunctionName=outputs["HealthFunctionName"], Payload=b'{"health": "by hand"}')
+    assert "FunctionError" not in answer, answer["Payload"].read()
+
+
+def mended(cloud: Cloud, about: str) -> None:
+    """Run the command that the line prints, as it stands."""
+    subprocess.run(bad(cloud)[about][1].split(), env=cloud.environment(), check=True, capture_output=True)
+    assert bad(cloud) == {}
 
 
 def test_before_and_after_and_each_trouble(cloud: Cloud, healthy: dict[str, str]) -> None:
     vault(cloud, "watched-vault")
     code, found = lines(cloud)
     assert (code, [line for line in found if line["state"] != "fine"]) == (0, [])
-    assert {line["about"] for line in found} >= {
-        "stack",
-        "trail",
-        "deletes",
-        "rule",
-        "schedule",
-        "subscription",
-        "root",
-    }
+    wanted = {"stack", "trail", "deletes", "rule", "schedule", "function", "queue", "topic", "subscription", "key"}
+    wanted |= {"alarm", "look", "root", "second way"}
+    assert {line["about"] for line in found} >= wanted
 
-    cloud.client("cloudtrail").stop_logging(Name="main")
+    cloud.client("cloudtrail").stop_logging(Name=TRAIL)
     troubles = bad(cloud)
     assert "only the sweep will notice" in troubles["trail"][0]
     assert "watched-vault" in troubles["deletes"][0]
-    cloud.client("cloudtrail").start_logging(Name="main")
+    cloud.client("cloudtrail").start_logging(Name=TRAIL)
 
-    rule = cloud.client("events").list_rules()["Rules"][0]["Name"]
+
+def test_a_rule_a_function_and_an_alarm_are_mended_by_the_command_shown(cloud: Cloud, healthy: dict[str, str]) -> None:
+    rules = cloud.client("events").list_rules()["Rules"]
+    rule = next(each["Name"] for each in rules if "BucketChangeRule" in each["Name"])
     cloud.client("events").disable_rule(Name=rule)
-    meaning, mend = bad(cloud)["rule"]
-    assert meaning == f"{rule} is switched off: its events are lost"
-    subprocess.run(mend.split(), env=cloud.environment(), check=True, capture_output=True)
-    assert bad(cloud) == {}
+    assert bad(cloud)["rule"][0] == f"{rule} is switched off: its events are lost"
+    mended(cloud, "rule")
 
     function = healthy["SweepFunctionName"]
     cloud.client("lambda").put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
-    meaning, mend = bad(cloud)["function"]
-    assert meaning == f"{function} is throttled to zero"
-    subprocess.run(mend.split(), env=cloud.environment(), check=True, capture_output=True)
+    assert bad(cloud)["function"][0] == f"{function} is throttled to zero"
+    mended(cloud, "function")
 
+    alarm = healthy["HealthHeartbeatAlarmName"]
+    cloud.client("cloudwatch").disable_alarm_actions(AlarmNames=[alarm])
+    assert bad(cloud)["alarm"][0] == f"{alarm}: gone, or may not speak"
+    mended(cloud, "alarm")
+
+
+def test_failures_root_and_other_regions(cloud: Cloud, healthy: dict[str, str]) -> None:
     cloud.client("sqs").send_message(QueueUrl=healthy["DeadLetterUrl"], MessageBody="{}")
-    assert bad(cloud)["failures"] == (
-        "1 message(s) wait in DeadLetter: something was not looked at",
-        "guardrail redrive --dry-run",
+    assert bad(cloud)["queue"] == (
+        "1 message(s) wait in DeadLetterQueue: something was not looked at",
+        "guardrail --stack guardrail --region us-east-1 redrive --dry-run",
     )
     cloud.client("sqs").purge_queue(QueueUrl=healthy["DeadLetterUrl"])
 
@@ -94,15 +92,23 @@ def test_before_and_after_and_each_trouble(cloud: Cloud, healthy: dict[str, str]
     for key in cloud.client("iam").list_access_keys()["AccessKeyMetadata"]:
         cloud.client("iam").delete_access_key(AccessKeyId=key["AccessKeyId"])
 
-    cloud.client("s3", region="eu-west-1").create_bucket(
-        Bucket="far-vault", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
-    )
-    tags = {"TagSet": [{"Key": "mfa-delete", "Value": "required"}]}
-    cloud.client("s3", region="eu-west-1").put_bucket_tagging(Bucket="far-vault", Tagging=tags)
+    s3 = cloud.client("s3", region="eu-west-1")
+    s3.create_bucket(Bucket="far-vault", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    s3.put_bucket_tagging(Bucket="far-vault", Tagging={"TagSet": [{"Key": "mfa-delete", "Value": "required"}]})
     assert bad(cloud)["region"] == (
         "1 enrolled bucket(s) in eu-west-1, far-vault among them, and no stack there",
         "sam deploy --region eu-west-1",
     )
+    s3.delete_bucket(Bucket="far-vault")
+
+
+def test_a_guardrail_that_does_not_look_at_itself_is_named(cloud: Cloud, healthy: dict[str, str]) -> None:
+    table = {"TableName": healthy["TableName"], "Key": {"pk": {"S": "guardrail"}, "sk": {"S": "health"}}}
+    cloud.client("dynamodb").delete_item(**table)
+    meaning, mend = bad(cloud)["look"]
+    assert "has not looked at itself yet" in meaning
+    assert subprocess.run(mend, shell=True, env=cloud.environment(), capture_output=True, check=False).returncode == 0
+    assert bad(cloud) == {}
 
 
 def test_a_refused_look_is_unknown_and_never_fine(cloud: Cloud, healthy: dict[str, str]) -> None:
