@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from cli.stack import Stack
-from shared import drill, sweep
+from shared import drill
 from shared.aws import health, trails
 from shared.aws.calling import is_refused
 from shared.aws.parts import refused
@@ -72,23 +72,13 @@ def _deployed(stack: Stack) -> Iterator[Condition]:
 
 def _health(stack: Stack) -> Iterator[Condition]:
     """Guardrail: what it sees of itself at every look, read now; without a stack, only the trails."""
-    enrolled = sorted(_enrolled(stack))
+    enrolled = stack.watched()
     if not stack.exists:
         yield from trails.read(stack.settings, stack.client, enrolled).conditions
         return
     found = health.read(stack.settings, stack.client, enrolled, stack.guard.clock())
     yield from found.conditions
     yield from _drill(stack, canary_logged=found.canary_logged)
-
-
-def _enrolled(stack: Stack) -> set[str]:
-    """Listed as enrolled, or judged before."""
-    names = {name for name, _ in stack.guard.enrolment().buckets()}
-    if stack.exists:
-        settings = stack.settings
-        known = stack.guard.store.recall_all(settings.account_id, settings.aws_region, now=stack.guard.clock())
-        names |= {bucket.name for bucket, memory in known.items() if bucket.is_bucket and sweep.is_ours(memory)}
-    return names - {stack.settings.canary_bucket}
 
 
 def _drill(stack: Stack, *, canary_logged: bool) -> Iterator[Condition]:

@@ -99,9 +99,9 @@ def selectors(stack: Stack, dry_run: bool, write: bool, named: str | None, as_js
 
 
 def _watched(stack: Stack) -> list[str]:
-    """The enrolled buckets, and the one that the stack deletes from itself to see whether it notices, if it has one."""
-    canary = stack.outputs.get("CanaryBucketName", "") if stack.exists else ""
-    return sorted({name for name, _ in stack.guard.enrolment().buckets()} | ({canary} if canary else set()))
+    """The buckets that are enrolled or still judged, and the drill's own, if there is one."""
+    canary = stack.settings.canary_bucket
+    return sorted({*stack.watched(), *([canary] if canary else [])})
 
 
 def _trail(stack: Stack, named: str | None) -> Trail:

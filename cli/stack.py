@@ -8,6 +8,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from shared import sweep
 from shared.aws.calling import CONFIG
 from shared.guardrail import Guardrail
 from shared.settings import Settings
@@ -75,6 +76,16 @@ class Stack:
     def guard(self) -> Guardrail:
         """The very Guardrail that the functions use, with the operator's credentials."""
         return Guardrail(self.settings, lambda: datetime.now(UTC))
+
+    def watched(self) -> list[str]:
+        """Names of the buckets whose deletes must be seen: listed as enrolled, or judged before; the drill's is not."""
+        names = {name for name, _ in self.guard.enrolment().buckets()}
+        if self.exists:
+            known = self.guard.store.recall_all(
+                self.settings.account_id, self.settings.aws_region, now=self.guard.clock()
+            )
+            names |= {bucket.name for bucket, memory in known.items() if bucket.is_bucket and sweep.is_ours(memory)}
+        return sorted(names - {self.settings.canary_bucket})
 
     @cached_property
     def settings(self) -> Settings:

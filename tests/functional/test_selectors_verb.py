@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from cli import main as command
 from cli.selectors import LIMIT
+from cli.stack import Stack
+from handlers import sweep
 from shared.selectors import logs_deletes_of, logs_management_writes
 from tests.functional.conftest import ACCOUNT, Stage
 from tests.functional.test_cli import run
+from tests.functional.test_handlers import TICK
 from tests.functional.trails import (
     DEFAULT,
     Scene,
@@ -149,12 +153,18 @@ def test_without_enrolled_buckets_it_says_so_and_does_nothing(scene: Scene) -> N
     assert scene.written() == 0
 
 
-def test_the_canary_bucket_is_logged_too(scene: Scene) -> None:
-    scene.stage.bucket("canary", tagged=False)
+def test_the_canary_bucket_is_logged_too(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.stage.bucket("vault")
     assert said("--trail", "main")["buckets"] == ["vault"]
-    scene.outputs["CanaryBucketName"] = "canary"
+    monkeypatch.setattr(Stack, "settings", replace(scene.stage.guard.settings, canary_bucket="canary"))
     assert said("--trail", "main")["buckets"] == ["canary", "vault"]
+
+
+def test_a_bucket_that_lost_its_tag_stays_logged_while_it_is_judged(scene: Scene) -> None:
+    scene.stage.bucket("vault")
+    scene.stage.invoke(sweep.handler, TICK)
+    scene.stage.s3.delete_bucket_tagging(Bucket="vault")
+    assert said("--trail", "main")["buckets"] == ["vault"]
 
 
 def data(kind: str, *listed: str, how: str = "All") -> dict[str, Any]:
