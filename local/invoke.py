@@ -18,6 +18,8 @@ from local.runtime import BUILD, BuiltFunction, RunError
 from local.story import TAG
 
 QUEUED = "VersionDeleteFunction"
+CLOCKS = {"sweep": "SweepFunction", "health": "HealthFunction", "drill": "DrillFunction"}
+"""What a schedule's input says, and whom it starts."""
 NEVER_S = 86400.0
 """CloudTrail's lag here, so that what we prepare (tagging, versioning) is not an event before the one event."""
 MAIL_LIMIT_S = 5.0
@@ -78,11 +80,21 @@ def function_for(event: Any) -> str:
     function = "BucketChangeFunction"
     if is_delete or _member(event, "detail-type") == "Object Deleted":
         function = QUEUED
-    elif _member(event, "sweep"):
-        function = "SweepFunction"
+    elif clock := next((each for each in CLOCKS if _member(event, each)), None):
+        function = CLOCKS[clock]
+    elif (
+        _member(detail, "eventSource") != "s3.amazonaws.com" or _member(detail, "eventName") == "PutBucketNotification"
+    ):
+        function = "HealthFunction"
     if not (BUILD / function).is_dir():
         raise RunError("nothing is built: run make build")
     return function
+
+
+def _is_about_us(detail: Any) -> bool:
+    """Calls of other services are on parts of the guardrail; and by what a bucket tells of itself deletes are seen."""
+    others = _member(detail, "eventSource") not in (None, "s3.amazonaws.com")
+    return others or _member(detail, "eventName") == "PutBucketNotification"
 
 
 def _loaded(file: Path) -> Any:
@@ -129,7 +141,7 @@ def as_batch(event: Any) -> dict[str, Any]:
 
 def prepared(cloud: Cloud, event: Any) -> dict[str, str]:
     """Deploy, let a first sweep see that somebody listens, and make the bucket. Returns the stack's outputs."""
-    outputs = stack.deploy(cloud)
+    outputs = stack.deploy(cloud, Drill="yes")
     stack.sweep(cloud, outputs)
     make_bucket(cloud, event)
     return outputs

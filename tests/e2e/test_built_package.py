@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ import pytest
 from local import invoke, runtime, stack
 from local.cloud import ROOM, Cloud
 from local.runtime import BUILD, BuiltFunction, RunError
-from shared import parse
-from shared.facts import BadEvent
+from shared import parse, parse_watch
+from shared.facts import GUARDRAIL, BadEvent, BucketKey
 
+HERE = BucketKey(account="111122223333", region="us-east-1", name=GUARDRAIL)
 LAMBDAS_OWN = (
     *("awslambdaric", "simplejson", "snapshot-restore-py"),
     *("boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3"),
@@ -36,8 +37,11 @@ SAMPLES = {
     "BucketChangeFunction": ("put-bucket-versioning.root-disables.json", {"mfa-delete-disabled"}),
     "VersionDeleteFunction": ("delete-object.version-denied.json", {"mfa-delete-missing", "version-delete-denied"}),
     "SweepFunction": ("schedule.tick.json", {"mfa-delete-missing"}),
+    "HealthFunction": ("stop-logging.done.json", {"guardrail-tampered"}),
+    "DrillFunction": ("drill.tick.json", set[str]()),
 }
-"""An event of events/ for each function, and what it must open on a bucket that nobody has looked at before."""
+"""An event of events/ for each function, and what it must open on a bucket that nobody has looked at before, or of the
+guardrail itself."""
 IMPORT_IT = """
 import importlib, sys
 import aws_lambda_powertools, jmespath, typing_extensions
@@ -152,6 +156,12 @@ def cloud() -> Iterator[Cloud]:
 
 
 @pytest.fixture(scope="module")
+def outputs(cloud: Cloud) -> dict[str, str]:
+    """With all functions that there are."""
+    return stack.deploy(cloud, Drill="yes")
+
+
+@pytest.fixture(scope="module")
 def deployed(cloud: Cloud, outputs: dict[str, str]) -> dict[str, str]:
     """The stack, whose first sweep has seen that somebody listens."""
     stack.sweep(cloud, outputs)
@@ -184,7 +194,8 @@ def test_a_built_handler_answers_its_sample(
     before = len(cloud.mail())
     with BuiltFunction(cloud, unseen[f"{function}Name"], BUILD / function, clean_python) as built:
         answer = built.invoke(invoke.as_batch(event) if function == invoke.QUEUED else event)
-    assert set(answer["transitions"]) == {f"opened {control} {BUCKET}" for control in controls}
+    about = GUARDRAIL if function == "HealthFunction" else BUCKET
+    assert set(answer["transitions"]) == {f"opened {control} {about}" for control in controls}
     assert (answer["sent"], answer["still_owed"], answer["rejected"]) == (len(controls), 0, [])
     assert answer["batchItemFailures"] == []
     told = [mail for mail in cloud.mail(before) if mail.to == stack.MAILBOX]
@@ -240,10 +251,12 @@ TAKEN_BY_NO_RULE = {
 @pytest.mark.parametrize("file", sorted((ROOM / "events").glob("*.json")), ids=lambda file: file.stem)
 def test_every_event_goes_to_the_function_that_parses_it(file: Path) -> None:
     event = json.loads(file.read_text(encoding="utf-8"))
-    reads = {
+    reads: dict[str, Callable[[Any], Any]] = {
         "SweepFunction": parse.sweep,
         "BucketChangeFunction": parse.bucket_change,
         invoke.QUEUED: parse.version_delete,
+        "HealthFunction": lambda told: parse_watch.guardrail_change(told, HERE, datetime.now(UTC)),
+        "DrillFunction": lambda told: told["drill"],
     }
     function = invoke.function_for(event)
     expected = pytest.raises(BadEvent) if file.stem in TAKEN_BY_NO_RULE else contextlib.nullcontext()

@@ -107,12 +107,45 @@ def test_an_event_delivered_again_is_told_once_and_counted_once(cloud: Cloud, ou
     assert len(mails(cloud, name)) == before
 
 
-def test_a_useless_event_is_in_the_dead_letters_with_its_reason(cloud: Cloud, outputs: dict[str, str]) -> None:
-    answer = invoke(cloud, outputs["BucketChangeFunctionName"], {"source": "aws.s3", "detail": None})
+USELESS = {
+    "BucketChangeFunctionName": {"source": "aws.s3", "detail": None},
+    "VersionDeleteFunctionName": {"Records": [{"messageId": "m", "body": "{}"}]},
+    "SweepFunctionName": {"sweep": ""},
+    "HealthFunctionName": {"health": ""},
+}
+
+
+@pytest.mark.parametrize("function", USELESS)
+def test_a_useless_event_is_in_the_dead_letters_with_its_reason(
+    function: str, cloud: Cloud, outputs: dict[str, str]
+) -> None:
+    answer = invoke(cloud, outputs[function], USELESS[function])
     sqs = cloud.client("sqs")
     found = sqs.receive_message(QueueUrl=outputs["DeadLetterUrl"], MessageAttributeNames=["All"])["Messages"]
     assert found[0]["MessageAttributes"]["reason"]["StringValue"] == answer["rejected"][0]
     sqs.purge_queue(QueueUrl=outputs["DeadLetterUrl"])
+
+
+def test_the_look_at_the_guardrail_itself_sends_what_nobody_else_does(cloud: Cloud, outputs: dict[str, str]) -> None:
+    name = vault(cloud, "left-vault")
+    eventually(lambda: mails(cloud, name))
+    db = cloud.client("dynamodb")
+    cloud.faults([{"service": "sns", "match": "Publish", "times": 100, "status": 500}])
+    cloud.client("s3").put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Suspended"})
+    items = eventually(lambda: _owed(cloud, outputs, name))
+    cloud.faults([])
+    for item in items:  # as old as what a function that died has left
+        item["since"] = {"S": "2026-01-01T00:00:00+00:00"}
+        db.put_item(TableName=outputs["TableName"], Item=item)
+    invoke(cloud, outputs["HealthFunctionName"], {"health": "by hand"})
+    assert [mail for mail in mails(cloud, name) if "suspended" in mail.subject]
+    assert _owed(cloud, outputs, name) == []
+
+
+def _owed(cloud: Cloud, outputs: dict[str, str], name: str) -> list[dict[str, Any]]:
+    """What is owed for a bucket."""
+    items = cloud.client("dynamodb").scan(TableName=outputs["TableName"])["Items"]
+    return [item for item in items if item["pk"]["S"] == "owed" and name in item["sk"]["S"]]
 
 
 def test_a_function_that_keeps_failing_ends_in_on_failure_and_the_sweep_still_tells(
@@ -237,7 +270,9 @@ def test_a_bad_parameter_is_refused_before_anything_is_made(cloud: Cloud) -> Non
 
 def test_a_second_stack_fits_beside_the_first_and_watches_its_own_tag(cloud: Cloud, outputs: dict[str, str]) -> None:
     second = stack.deploy(cloud, "second", ProtectTagValue="second", AlertEmail="second@example.com")
-    assert set(second.values()) & set(outputs.values()) <= {outputs["ScriptSha256"], outputs["FindingsThatWork"]}
+    assert set(second.values()) & set(outputs.values()) <= {
+        outputs[name] for name in ("ScriptSha256", "FindingsThatWork", "Version")
+    }
     stack.sweep(cloud, second)
     s3 = cloud.client("s3")
     s3.create_bucket(Bucket="second-vault")

@@ -11,6 +11,7 @@ from tests.e2e.test_deliveries import guardrail, vault
 def test_a_new_trail_comes_to_log_the_deletes_of_both_buckets(cloud: Cloud, outputs: dict[str, str]) -> None:
     s3, cloudtrail = cloud.client("s3"), cloud.client("cloudtrail")
     s3.create_bucket(Bucket="trail-logs")
+    cloudtrail.stop_logging(Name="lab")  # the one that every embedded account has, and that logs all
     cloudtrail.create_trail(Name="main", S3BucketName="trail-logs")
     cloudtrail.start_logging(Name="main")
     s3.create_bucket(Bucket="plain")
