@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from cli.stack import Stack
-from shared import drill
+from shared import overdue
 from shared.aws import health, trails
 from shared.aws.calling import is_refused
 from shared.aws.parts import refused
@@ -86,7 +86,7 @@ def _drill(stack: Stack, *, canary_logged: bool) -> Iterator[Condition]:
     canary = stack.settings.canary_bucket
     if not canary:
         return
-    yield from drill.conditions(stack.guard.notes.drill(), stack.settings, stack.guard.clock(), ())
+    yield from overdue.conditions(stack.guard.notes.drill(), stack.settings, stack.guard.clock(), ())
     if not canary_logged and stack.settings.watch_version_deletes:
         meaning = f"no trail logs the deletes of the drill's bucket {canary}: that half of the drill is left out"
         yield _bad("drill", meaning, f"add this selector to a trail: {json.dumps(_canary_selector(stack))}")

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 
 from cli.stack import Stack, Trouble
-from shared import drill as drills
+from shared import overdue
 from shared.facts import CHANGE, DELETE, Drill
 
 POLL_S = 2.0
@@ -77,7 +77,7 @@ def _left_out(found: Drill) -> list[str]:
 def _show(found: Drill, *, loud: bool) -> None:
     console = Console()
     for half in (CHANGE, DELETE):
-        what = drills.HALVES[half]
+        what = overdue.HALVES[half]
         if half in found.lags:
             console.print(f"[green]back[/]     {what}, after {found.lags[half].total_seconds():.0f} s")
         elif found.id_of(half):

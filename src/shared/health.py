@@ -6,7 +6,7 @@ from urllib.request import Request, urlopen
 
 import boto3
 
-from shared import drill, parse_watch, render, sweep
+from shared import overdue, parse_watch, render, sweep
 from shared.aws import health
 from shared.aws.calling import CONFIG
 from shared.evidence import Evidence, Memory
@@ -56,9 +56,9 @@ def _drilled(guard: Guardrail, now: datetime) -> tuple[Condition, ...]:
     if not guard.settings.canary_bucket:
         return ()
     last = guard.notes.drill()
-    is_late = last is not None and bool(last.missing) and now - last.at > drill.LIMIT
+    is_late = last is not None and bool(last.missing) and now - last.at > overdue.LIMIT
     waiting = health.waiting(guard.settings, clients) if is_late else ()
-    return tuple(drill.conditions(last, guard.settings, now, waiting))
+    return tuple(overdue.conditions(last, guard.settings, now, waiting))
 
 
 def clients(service: str, region: str | None = None) -> object:
