@@ -30,9 +30,11 @@ def test_a_drill_that_may_still_come_back_is_no_trouble() -> None:
     assert condition.state is State.FINE
 
 
-@pytest.mark.parametrize(("half", "lost"), [("change", "R1"), ("delete", "R2")])
-def test_what_is_not_back_in_30_minutes_names_the_half_and_the_last_link(half: str, lost: str) -> None:
-    drill = replace(WHOLE, **{f"{half}_back": None})
+@pytest.mark.parametrize(
+    ("half", "lost", "drill"),
+    [("change", "R1", replace(WHOLE, change_back=None)), ("delete", "R2", replace(WHOLE, delete_back=None))],
+)
+def test_what_is_not_back_in_30_minutes_names_the_half_and_the_last_link(half: str, lost: str, drill: Drill) -> None:
     [condition] = said(drill, timedelta(minutes=31))
     assert (condition.state, condition.problem) == (State.BAD, f"drill-{half}-lost")
     assert condition.meaning.endswith(f"last seen: S3, which answered (request {lost})")
