@@ -1,116 +1,25 @@
 """template.yaml as the tests see it: as written, as deployed with given parameters, and as SAM makes it."""
 
 import copy
-import importlib
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from moto.events.models import EventPattern
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
-ROOT = Path(__file__).resolve().parents[2]
-PSEUDO = {
-    "AWS::AccountId": "111122223333",
-    "AWS::Partition": "aws",
-    "AWS::Region": "eu-west-1",
-    "AWS::StackName": "stack",
-    "AWS::URLSuffix": "amazonaws.com",
-}
-NO_VALUE = object()
+from tests.template.cloudformation import EVERYTHING, ROOT, Deployment, Template, patterns_of, physical_names, written
 
-Template = dict[str, Any]
+__all__ = ["ROOT", "STACK", "Deployed", "Deployment", "RulesThatTake", "Template"]  # tests of other layers use them too
+
+STACK = "guardrail"
+"""The name of the stack in events/."""
 Deployed = Callable[..., Template]
-
-
-class Deployment:
-    """What CloudFormation makes of a template: conditions and functions done.
-
-    A reference to a resource becomes its logical id, an attribute `LogicalId.Attribute`.
-    """
-
-    def __init__(self, template: Template, parameters: dict[str, str]) -> None:
-        self.template = template
-        defaults = {name: str(entry.get("Default", "")) for name, entry in template["Parameters"].items()}
-        self.values = {**PSEUDO, **defaults, **parameters}
-
-    def resources(self) -> Template:
-        """The resources whose condition holds."""
-        return self._present(self.template["Resources"])
-
-    def outputs(self) -> dict[str, str]:
-        """The outputs whose condition holds."""
-        return {name: output["Value"] for name, output in self._present(self.template["Outputs"]).items()}
-
-    def _present(self, entries: Template) -> Template:
-        return {
-            name: self.resolve(entry, top=True)
-            for name, entry in entries.items()
-            if "Condition" not in entry or self._holds({"Condition": entry["Condition"]})
-        }
-
-    def _holds(self, condition: Any) -> bool:
-        if isinstance(condition, bool):
-            return condition
-        (verb, arguments), *more = condition.items()
-        assert not more
-        if verb == "Condition":
-            return self._holds(self.template["Conditions"][arguments])
-        if verb == "Fn::Equals":
-            left, right = (self.resolve(argument) for argument in arguments)
-            return bool(left == right)
-        held = [self._holds(argument) for argument in arguments]
-        return {"Fn::Not": lambda: not held[0], "Fn::Or": lambda: any(held), "Fn::And": lambda: all(held)}[verb]()
-
-    def resolve(self, node: Any, *, top: bool = False) -> Any:
-        """The node without functions; `top` says that it is a resource, whose `Condition` is no function."""
-        if isinstance(node, list):
-            items = [self.resolve(item) for item in node]
-            return [item for item in items if item is not NO_VALUE]
-        if not isinstance(node, dict):
-            return node
-        if len(node) == 1 and not top:
-            ((verb, argument),) = node.items()
-            if verb == "Ref" or verb.startswith("Fn::"):
-                return getattr(self, "_" + verb.removeprefix("Fn::").lower())(argument)
-        members = {name: self.resolve(value) for name, value in node.items()}
-        return {name: value for name, value in members.items() if value is not NO_VALUE}
-
-    def _ref(self, name: str) -> Any:
-        if name == "AWS::NoValue":
-            return NO_VALUE
-        if self.template["Parameters"].get(name, {}).get("Type") == "CommaDelimitedList":
-            return [item.strip() for item in self.values[name].split(",")]
-        return self.values.get(name, name)
-
-    def _getatt(self, argument: Any) -> str:
-        return argument if isinstance(argument, str) else ".".join(argument)
-
-    def _if(self, argument: list[Any]) -> Any:
-        condition, then, otherwise = argument
-        return self.resolve(then if self._holds({"Condition": condition}) else otherwise)
-
-    def _join(self, argument: list[Any]) -> str:
-        delimiter, items = argument
-        assert isinstance(delimiter, str), "CloudFormation wants a literal here"
-        return delimiter.join(self.resolve(items))
-
-    def _split(self, argument: list[Any]) -> list[str]:
-        delimiter, text = argument
-        return str(self.resolve(text)).split(delimiter)
-
-    def _sub(self, argument: Any) -> str:
-        text, names = (argument, {}) if isinstance(argument, str) else argument
-        values = {name: self.resolve(value) for name, value in names.items()}
-        return re.sub(r"\$\{([^!}]+)\}", lambda found: str(values.get(found[1]) or self._ref(found[1])), text)
-
-    def _findinmap(self, argument: list[str]) -> str:
-        mapping, first, second = argument
-        return str(self.template["Mappings"][mapping][first][second])
+RulesThatTake = Callable[[dict[str, Any]], set[str]]
 
 
 @pytest.fixture(scope="session")
@@ -126,10 +35,9 @@ def source() -> str:
 
 
 @pytest.fixture(scope="session")
-def template(source: str) -> Template:
+def template() -> Template:
     """template.yaml as written, functions in their long form."""
-    parsed: Template = json.loads(json.dumps(importlib.import_module("samcli.yamlhelper").yaml_parse(source)))
-    return parsed
+    return written()
 
 
 @pytest.fixture(scope="session")
@@ -146,17 +54,24 @@ def outputs(template: Template) -> Callable[..., dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def everything(template: Template) -> Template:
-    """All resources: a trail, a boundary and both subscriptions too."""
-    parameters = {
-        "AlertEmail": "ann@example.com",
-        "AlertUrl": "https://example.com/alert",
-        "PermissionsBoundary": "arn:aws:iam::111122223333:policy/edge",
-        "Trail": "all",
-        "TrailBuckets": "one,two",
-    }
-    resources = Deployment(template, parameters).resources()
-    assert resources.keys() == template["Resources"].keys(), "a resource that no parameter of this fixture deploys"
+    """All resources: those too that only a parameter, or us-east-1, brings."""
+    resources = Deployment(template, EVERYTHING).resources()
+    assert resources.keys() == template["Resources"].keys(), "a resource that no parameter in EVERYTHING deploys"
     return resources
+
+
+@pytest.fixture(scope="session")
+def patterns(template: Template) -> dict[str, Template]:
+    """Each rule's pattern in a stack named as in events/, with everything."""
+    place = EVERYTHING | {"AWS::StackName": STACK}
+    return patterns_of(Deployment(template, place, physical_names(place)))
+
+
+@pytest.fixture(scope="session")
+def rules_that_take(patterns: dict[str, Template]) -> RulesThatTake:
+    """The names of the rules whose pattern an event matches."""
+    matchers: dict[str, Any] = {name: EventPattern(json.dumps(pattern), pattern) for name, pattern in patterns.items()}
+    return lambda event: {name for name, matcher in matchers.items() if matcher.matches_event(event)}
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,10 @@ ASKED = {
     *("WatchVersionDeletes", "AccountName", "RootContact", "SecurityContact", "PermissionsBoundary"),
     *("LogRetentionDays", "DeleteBatchingWindow", "ExemptionMaxDays"),
     *("HistoryDays", "RootKeyGraceMinutes", "GroupWindowMinutes", "GroupThreshold"),
+    *("SilenceEmail", "HeartbeatUrl", "DeployPrincipals", "Drill"),
 }
+ROLE, USER = "arn:aws:iam::111122223333:role/deploy/Pipe+line=1", "arn:aws-cn:iam::111122223333:user/ann@example.com"
+COMMA = "template.yaml: the first ARN of DeployPrincipals may hold a comma, and with it what is no ARN"
 
 ACCEPTED = [
     ("AlertEmail", "s3+alerts.team@mail.example.co.uk"),
@@ -28,6 +31,17 @@ ACCEPTED = [
     ("RootContact", "Ann Root, +44 20 7946 0000, ann@example.com"),
     ("PermissionsBoundary", "arn:aws-us-gov:iam::111122223333:policy/team/edge"),
     ("PermissionsBoundary", "arn:aws:iam::aws:policy/PowerUserAccess"),
+    ("SilenceEmail", "eve.backup@example.org"),
+    ("SilenceEmail", ""),
+    ("HeartbeatUrl", "https://hc-ping.example.com/12345678-1234-4123-8123-123456789012"),
+    ("HeartbeatUrl", "https://beat.example.com:8443/x?key=a%20b"),
+    ("HeartbeatUrl", ""),
+    ("DeployPrincipals", ""),
+    ("DeployPrincipals", ROLE),
+    ("DeployPrincipals", f"{ROLE},{USER}"),
+    ("DeployPrincipals", f"{ROLE}, {USER}, arn:aws:iam::111122223333:root"),
+    ("Drill", "yes"),
+    ("Drill", "no"),
 ]
 REFUSED = [
     ("AlertEmail", "ann"),
@@ -52,6 +66,29 @@ REFUSED = [
     ("AccountName", "x" * 51),
     ("PermissionsBoundary", "edge"),
     ("PermissionsBoundary", "arn:aws:iam::111122223333:role/edge"),
+    ("SilenceEmail", "eve@example.org,ann@example.com"),
+    ("SilenceEmail", "eve"),
+    ("SilenceEmail", "eve@example.org\n"),
+    ("HeartbeatUrl", "http://beat.example.com/"),
+    ("HeartbeatUrl", "https://user:secret@beat.example.com/"),
+    ("HeartbeatUrl", "https://beat.example.com/a b"),
+    ("HeartbeatUrl", "https://beat.example.com/\nx"),
+    ("DeployPrincipals", "Deploy"),
+    ("DeployPrincipals", "*"),
+    ("DeployPrincipals", "arn:aws:iam::111122223333:role/*"),
+    ("DeployPrincipals", "arn:aws:iam::111122223333:role/"),
+    ("DeployPrincipals", "arn:aws:iam::1111:role/Deploy"),
+    ("DeployPrincipals", "arn:aws:sts::111122223333:assumed-role/Deploy/ann"),
+    ("DeployPrincipals", "arn:aws:iam::111122223333:policy/Deploy"),
+    ("DeployPrincipals", f"{ROLE}  {USER}"),
+    ("DeployPrincipals", f"{ROLE};{USER}"),
+    ("DeployPrincipals", f"{ROLE},  {USER}"),
+    ("DeployPrincipals", f"{ROLE},{USER},"),
+    ("DeployPrincipals", f"{ROLE},{USER},Deploy"),
+    pytest.param("DeployPrincipals", f"{ROLE},Deploy", marks=pytest.mark.xfail(reason=COMMA)),
+    pytest.param("DeployPrincipals", f"{ROLE},", marks=pytest.mark.xfail(reason=COMMA)),
+    ("Drill", "Yes"),
+    ("Drill", ""),
 ]
 
 
@@ -84,6 +121,23 @@ def test_every_parameter_says_what_it_is_and_what_is_allowed(parameters: dict[st
         assert "Default" in parameter, f"{name} would have to be given by everybody"
 
 
+def test_what_is_new_is_off_or_empty_unless_it_is_asked_for(parameters: dict[str, Template]) -> None:
+    defaults = {name: parameters[name]["Default"] for name in ("SilenceEmail", "HeartbeatUrl", "DeployPrincipals")}
+    assert set(defaults.values()) == {""}
+    assert parameters["Drill"]["Default"] == "no"
+
+
+def test_only_the_address_of_the_heartbeat_is_kept_from_view(parameters: dict[str, Template]) -> None:
+    # whoever knows it can send the heartbeat in our stead
+    assert {name for name, parameter in parameters.items() if parameter.get("NoEcho")} == {"HeartbeatUrl"}
+
+
+def test_the_address_of_the_heartbeat_is_given_to_the_health_function_and_nothing_else(template: Template) -> None:
+    told = [name for name, entry in template["Resources"].items() if "HeartbeatUrl" in str(entry)]
+    assert told == ["HealthFunction"]
+    assert "HeartbeatUrl" not in str(template["Outputs"]) + str(template["Globals"])
+
+
 def test_every_default_is_allowed(parameters: dict[str, Template]) -> None:
     for name, parameter in parameters.items():
         assert accepts(parameter, str(parameter["Default"])), name
@@ -106,17 +160,34 @@ def test_a_bad_value_is_refused(parameters: dict[str, Template], name: str, valu
 
 
 @pytest.mark.parametrize(
-    "name", ["AlertEmail", "AlertUrl", "SweepRate", "Trail", "WatchVersionDeletes", "LogRetentionDays"]
+    "name", ["AlertEmail", "AlertUrl", "SweepRate", "Trail", "WatchVersionDeletes", "LogRetentionDays", "Drill"]
 )
 def test_what_costs_money_says_how_much(parameters: dict[str, Template], name: str) -> None:
     description = parameters[name]["Description"]
-    assert re.search(r"\$[0-9]", description) or "costs nothing" in description
+    assert re.search(r"\$[0-9]", description) or "costs nothing" in description or "Cents a year" in description
 
 
 def test_every_parameter_stands_in_exactly_one_group(template: Template) -> None:
     groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
-    grouped = [name for group in groups for name in group["Parameters"]]
-    assert sorted(grouped) == sorted(ASKED)
+    grouped = {group["Label"]["default"]: group["Parameters"] for group in groups}
+    assert sorted(name for names in grouped.values() for name in names) == sorted(ASKED)
+    assert grouped["Who is told"] == ["AlertEmail", "AlertUrl", "SilenceEmail", "HeartbeatUrl"]
+    assert {"DeployPrincipals", "Drill"} <= set(grouped["Operation"])
+
+
+def test_the_version_is_that_of_the_project(root: Path, outputs: Callable[..., dict[str, str]]) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert outputs()["Version"] == project["version"]
+
+
+def test_the_stack_gives_what_the_drill_and_the_look_at_itself_need(outputs: Callable[..., dict[str, str]]) -> None:
+    with_drill, without = outputs(Drill="yes"), outputs()
+    assert with_drill.keys() - without.keys() == {"CanaryBucketName", "DrillFunctionName"}
+    assert without["HealthNow"] == (
+        """echo '{"health":"by hand"}' | aws lambda invoke --region eu-west-1 --function-name HealthFunction """
+        "--payload fileb:///dev/stdin /dev/stdout"
+    )
+    assert (without["SilenceTopicArn"], without["HealthFunctionName"]) == ("SilenceTopic", "HealthFunction")
 
 
 # ---- outputs -------------------------------------------------------------------------------------------------------

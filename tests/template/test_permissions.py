@@ -25,7 +25,9 @@ SHARED = {
     ("kms:GenerateDataKey", "AlertKey.Arn"),
     ("sqs:SendMessage", "DeadLetterQueue.Arn"),
 }
-OUR_ROLES = ("BucketChange", "VersionDelete", "Sweep", "SweepSchedule", "Health", "HealthSchedule")
+OUR_ROLES = (
+    *("BucketChange", "VersionDelete", "Sweep", "SweepSchedule", "Health", "HealthSchedule", "Drill", "DrillSchedule"),
+)
 ROLES: dict[str, set[tuple[str, str]]] = {
     "BucketChangeRole": SHARED
     | BUCKETS
@@ -79,6 +81,7 @@ ROLES: dict[str, set[tuple[str, str]]] = {
         ("lambda:GetEventSourceMapping", "*"),
         ("sqs:GetQueueAttributes", "DeadLetterQueue.Arn"),
         ("sqs:GetQueueAttributes", "OnFailureQueue.Arn"),
+        ("sqs:GetQueueAttributes", "DeleteQueue.Arn"),
         ("sns:GetTopicAttributes", "AlertTopic"),
         ("sns:GetTopicAttributes", "SilenceTopic"),
         ("sns:GetSubscriptionAttributes", "*"),
@@ -94,8 +97,23 @@ ROLES: dict[str, set[tuple[str, str]]] = {
         ("lambda:InvokeFunction", "HealthFunction.Arn"),
         ("sqs:SendMessage", "DeadLetterQueue.Arn"),
     },
+    "DrillRole": {
+        ("logs:CreateLogStream", "DrillLogs.Arn"),
+        ("logs:PutLogEvents", "DrillLogs.Arn"),
+        ("sqs:SendMessage", "OnFailureQueue.Arn"),
+        ("sqs:SendMessage", "DeadLetterQueue.Arn"),
+        ("s3:PutBucketVersioning", "Canary.Arn"),
+        ("dynamodb:GetItem", "Table.Arn"),
+        ("dynamodb:PutItem", "Table.Arn"),
+        ("dynamodb:UpdateItem", "Table.Arn"),
+    },
+    "DrillScheduleRole": {
+        ("lambda:InvokeFunction", "DrillFunction.Arn"),
+        ("sqs:SendMessage", "DeadLetterQueue.Arn"),
+    },
 }
-FUNCTION_ROLES = {role for role in ROLES if not role.endswith("ScheduleRole")}
+PUBLISHING = {role for role in ROLES if not role.endswith("ScheduleRole")} - {"DrillRole"}
+"""The roles of functions that send alerts."""
 ATTACHED = ("SharedPermissions", "BucketPermissions", "HealthSeesRoles")
 
 
@@ -133,13 +151,7 @@ def by_sid(resources: Template, name: str) -> dict[str, Statement]:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_may_do_what_it_needs_and_nothing_else(everything: Template, role: str) -> None:
-    allowed = {
-        (action, here(resource))
-        for statement in statements_of_role(everything, role)
-        for action in listed(statement["Action"])
-        for resource in listed(statement["Resource"])
-    }
-    assert allowed == ROLES[role]
+    assert actions_of(everything, role) == ROLES[role]
 
 
 def test_every_role_stands_in_the_table_above(everything: Template, translated: Template) -> None:
@@ -173,6 +185,7 @@ WRITES = {
     "lambda:InvokeFunction",
     "logs:CreateLogStream",
     "logs:PutLogEvents",
+    "s3:PutBucketVersioning",
     "sns:Publish",
     "sqs:DeleteMessage",
     "sqs:ReceiveMessage",
@@ -187,8 +200,71 @@ def test_no_role_may_change_anything_but_our_own_or_read_an_object(everything: T
                 service, _, name = action.partition(":")
                 assert action in WRITES or READS.fullmatch(name), action
                 assert action not in WRITES or "*" not in listed(statement["Resource"]), action
-                assert service != "s3" or READS_OF_S3.fullmatch(name), action
+                on_the_canary = listed(statement["Resource"]) == ["Canary.Arn"]
+                assert service != "s3" or READS_OF_S3.fullmatch(name) or on_the_canary, action
                 assert service != "sts", action
+
+
+def actions_of(resources: Template, role: str) -> set[tuple[str, str]]:
+    """Each action with each resource of it that a role is granted."""
+    return {
+        (action, here(resource))
+        for statement in statements_of_role(resources, role)
+        for action in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+    }
+
+
+def test_of_all_buckets_the_drill_reaches_the_canary_alone(everything: Template) -> None:
+    buckets = {resource for action, resource in actions_of(everything, "DrillRole") if action.startswith("s3:")}
+    assert buckets == {"Canary.Arn"}
+
+
+def test_only_the_drill_may_change_a_bucket_and_nobody_may_delete_from_one(everything: Template) -> None:
+    changing = {
+        (role, action)
+        for role in ROLES
+        for action, _ in actions_of(everything, role)
+        if action.startswith("s3:") and not READS.fullmatch(action.partition(":")[2])
+    }
+    assert changing == {("DrillRole", "s3:PutBucketVersioning")}
+
+
+def test_a_version_of_the_canary_can_be_deleted_by_nobody(everything: Template) -> None:
+    (deny,) = statements(everything["CanaryPolicy"])
+    assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", "*", "s3:DeleteObjectVersion")
+    assert deny["Resource"] == "Canary.Arn/*"
+    assert "Condition" not in deny
+    assert everything["CanaryPolicy"]["Properties"]["Bucket"] == "Canary"
+
+
+@pytest.mark.parametrize("service", ["cloudtrail", "cloudformation", "events", "scheduler", "iam", "cloudwatch"])
+def test_no_role_may_change_a_trail_the_stack_a_rule_a_schedule_a_role_or_an_alarm(
+    everything: Template, service: str
+) -> None:
+    granted = [
+        action.partition(":")[2]
+        for role in ROLES
+        for action, _ in actions_of(everything, role)
+        if action.startswith(f"{service}:")
+    ]
+    assert granted, "nothing is granted, so this claims nothing"
+    assert all(READS.fullmatch(name) for name in granted)
+
+
+def test_but_for_what_every_function_writes_the_health_role_only_reads(everything: Template) -> None:
+    own = actions_of(everything, "HealthRole") - SHARED
+    writing = {(action, resource) for action, resource in own if not READS.fullmatch(action.partition(":")[2])}
+    assert writing == {
+        ("logs:CreateLogStream", "HealthLogs.Arn"),
+        ("logs:PutLogEvents", "HealthLogs.Arn"),
+        ("sqs:SendMessage", "OnFailureQueue.Arn"),
+    }
+
+
+def test_the_health_role_may_look_at_every_role_of_the_stack(everything: Template) -> None:
+    looked_at = {resource for action, resource in actions_of(everything, "HealthRole") if action == "iam:GetRole"}
+    assert looked_at == {f"{name}.Arn" for name, entry in everything.items() if entry["Type"] == "AWS::IAM::Role"}
 
 
 def test_every_statement_says_what_it_is_for(everything: Template, source: str) -> None:
@@ -202,7 +278,7 @@ def test_every_statement_says_what_it_is_for(everything: Template, source: str) 
 
 
 def test_every_role_carries_the_boundary_if_one_is_given(everything: Template, deployed: Any) -> None:
-    without = deployed()
+    without = deployed(Drill="yes")
     for role in ROLES:
         assert everything[role]["Properties"]["PermissionsBoundary"] == "arn:aws:iam::111122223333:policy/edge"
         assert "PermissionsBoundary" not in without[role]["Properties"]
@@ -227,7 +303,7 @@ def test_everybody_but_our_functions_and_aws_services_is_denied_to_publish(deplo
     assert deny["Condition"].keys() == {"BoolIfExists", "ArnNotLike"}
     assert deny["Condition"]["BoolIfExists"] == {"aws:PrincipalIsAWSService": "false"}
     spared = set(deny["Condition"]["ArnNotLike"]["aws:PrincipalArn"])
-    roles = FUNCTION_ROLES & resources.keys()
+    roles = PUBLISHING & resources.keys()
     sessions = {f"arn:aws:sts::111122223333:assumed-role/{role}/*" for role in roles}
     assert spared == {f"{role}.Arn" for role in roles} | sessions
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 Template = dict[str, Any]
-OF_THE_TRAIL = {"DeleteTrail", "TrailLogs", "TrailLogsPolicy"}
+OF_THE_TRAIL = {"DeleteTrail", "TrailLogs", "TrailLogsPolicy", "OwnTrailTamperRule"}
 
 
 def selectors(resources: Template) -> list[dict[str, dict[str, list[str]]]]:
@@ -83,7 +83,7 @@ def test_only_the_trail_of_this_stack_may_write_to_the_log_bucket(everything: Te
     assert {statement["Action"] for statement in allowed} == {"s3:GetBucketAcl", "s3:PutObject"}
     for statement in allowed:
         assert statement["Principal"] == {"Service": "cloudtrail.amazonaws.com"}
-        source = "arn:aws:cloudtrail:eu-west-1:111122223333:trail/stack-*"
+        source = "arn:aws:cloudtrail:us-east-1:111122223333:trail/stack-*"
         assert statement["Condition"]["ArnLike"] == {"aws:SourceArn": source}
 
 

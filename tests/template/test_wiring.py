@@ -1,13 +1,15 @@
 """What is connected to what: nothing that fails may vanish, and two stacks fit in one account."""
 
 import importlib
+import itertools
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-Template = dict[str, Any]
+from tests.template.cloudformation import Deployment, Template, kinds, of_type
 
 # The property that would give a resource a fixed name; None: the type has no name of its own.
 NAME_PROPERTY: dict[str, str | None] = {
@@ -34,14 +36,22 @@ NAME_PROPERTY: dict[str, str | None] = {
 }
 
 
-def of_type(resources: Template, kind: str) -> dict[str, Template]:
-    """The properties of all resources of one type, by logical id."""
-    return {name: entry.get("Properties", {}) for name, entry in resources.items() if entry["Type"] == kind}
+CHOICES = [
+    {"WatchVersionDeletes": watched, "Drill": drill, "Trail": trail, "AWS::Region": region}
+    for watched, drill, trail, region in itertools.product(
+        ("yes", "no"), ("yes", "no"), ("none", "deletes"), ("us-east-1", "eu-west-1")
+    )
+]
 
 
 def attribute(logical_id: str, name: str = "Arn") -> dict[str, list[str]]:
     """A reference as it stands in the template after the transform."""
     return {"Fn::GetAtt": [logical_id, name]}
+
+
+def named(arn: Any) -> str:
+    """The logical id in a reference, as it stands in the template after the transform."""
+    return str(arn["Ref"] if "Ref" in arn else arn["Fn::GetAtt"][0])
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +75,8 @@ def test_the_handlers_are_those_of_the_house(functions: dict[str, Template]) -> 
         "BucketChangeFunction": "handlers.bucket_change.handler",
         "VersionDeleteFunction": "handlers.version_delete.handler",
         "SweepFunction": "handlers.sweep.handler",
+        "HealthFunction": "handlers.guardrail_health.handler",
+        "DrillFunction": "handlers.drill.handler",
     }
 
 
@@ -88,6 +100,23 @@ def test_the_environment_is_what_the_settings_read(translated: Template) -> None
         assert powertools <= function["Environment"]["Variables"].keys(), name
 
 
+def test_the_canary_is_known_to_every_function_and_the_heartbeat_to_one(
+    translated: Template, deployed: Callable[..., Template], template: Template
+) -> None:
+    variables = {
+        name: function["Environment"]["Variables"]
+        for name, function in of_type(translated, "AWS::Lambda::Function").items()
+    }
+    beating = {name for name, told in variables.items() if told["HEARTBEAT_URL"] != ""}
+    assert beating == {"HealthFunction"}
+    assert variables["HealthFunction"]["HEARTBEAT_URL"] == {"Ref": "HeartbeatUrl"}
+    # each function must know that the canary is never enrolled
+    for name, told in variables.items():
+        for drill, canary in (("yes", "Canary"), ("no", "")):
+            if name in deployed(Drill=drill):
+                assert Deployment(template, {"Drill": drill}).resolve(told["CANARY_BUCKET"]) == canary, name
+
+
 def test_every_function_writes_to_a_log_group_with_retention(
     everything: Template, functions: dict[str, Template]
 ) -> None:
@@ -98,10 +127,16 @@ def test_every_function_writes_to_a_log_group_with_retention(
     assert {group["RetentionInDays"] for group in groups.values()} == {"90"}
 
 
-def test_no_function_runs_before_it_may(template: Template) -> None:
-    for name, function in template["Resources"].items():
+def test_no_function_runs_before_it_may(everything: Template) -> None:
+    # but for HealthSeesRoles, which waits for a role that waits for the function; while the stack is deployed its look
+    # is not judged
+    policies = of_type(everything, "AWS::IAM::Policy")
+    for name, function in everything.items():
         if function["Type"] == "AWS::Serverless::Function":
-            assert function["DependsOn"] == "SharedPermissions", name
+            role = function["Properties"]["Role"].removesuffix(".Arn")
+            attached = {policy for policy, entry in policies.items() if role in entry["Roles"]} - {"HealthSeesRoles"}
+            waits = function.get("DependsOn", [])
+            assert set(waits if isinstance(waits, list) else [waits]) == attached, name
 
 
 # ---- nothing vanishes ----------------------------------------------------------------------------------------------
@@ -111,6 +146,7 @@ def test_every_rule_target_retries_and_ends_in_the_dead_letters(everything: Temp
     rules = of_type(everything, "AWS::Events::Rule")
     assert rules
     for name, rule in rules.items():
+        assert rule["Targets"], name
         for target in rule["Targets"]:
             assert target["DeadLetterConfig"] == {"Arn": "DeadLetterQueue.Arn"}, name
             assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}, name
@@ -125,8 +161,9 @@ def test_every_schedule_retries_and_ends_in_the_dead_letters(everything: Templat
 
 
 def test_every_asynchronous_function_ends_in_on_failure_after_three_runs(translated: Template) -> None:
-    invoked = {rule["Targets"][0]["Arn"]["Fn::GetAtt"][0] for rule in of_type(translated, "AWS::Events::Rule").values()}
-    invoked |= {s["Target"]["Arn"]["Fn::GetAtt"][0] for s in of_type(translated, "AWS::Scheduler::Schedule").values()}
+    rules = of_type(translated, "AWS::Events::Rule").values()
+    invoked = {named(target["Arn"]) for rule in rules for target in rule["Targets"]}
+    invoked |= {named(s["Target"]["Arn"]) for s in of_type(translated, "AWS::Scheduler::Schedule").values()}
     functions = of_type(translated, "AWS::Lambda::Function").keys()
     configured = {}
     for config in of_type(translated, "AWS::Lambda::EventInvokeConfig").values():
@@ -143,29 +180,31 @@ def test_every_function_is_started_by_something(translated: Template) -> None:
     assert started == of_type(translated, "AWS::Lambda::Function").keys()
 
 
-def test_a_rule_may_invoke_its_function_and_no_other_rule_may(translated: Template) -> None:
-    allowed = {
-        (p["FunctionName"]["Ref"], p["SourceArn"]["Fn::GetAtt"][0], p["Principal"], p["Action"])
-        for p in of_type(translated, "AWS::Lambda::Permission").values()
-    }
-    functions = of_type(translated, "AWS::Lambda::Function").keys()
+def test_a_rule_may_invoke_its_function_and_no_other_rule_may(everything: Template) -> None:
+    permissions = of_type(everything, "AWS::Lambda::Permission").values()
+    assert {(p["Principal"], p["Action"]) for p in permissions} == {("events.amazonaws.com", "lambda:InvokeFunction")}
+    allowed = {(p["FunctionName"], p["SourceArn"]) for p in permissions}
+    functions = of_type(everything, "AWS::Serverless::Function")
     wanted = {
-        (target["Arn"]["Fn::GetAtt"][0], name, "events.amazonaws.com", "lambda:InvokeFunction")
-        for name, rule in of_type(translated, "AWS::Events::Rule").items()
-        for target in rule["Targets"]
-        if target["Arn"]["Fn::GetAtt"][0] in functions
+        (function, f"{name}.Arn")
+        for name, rule in of_type(everything, "AWS::Events::Rule").items()
+        for function in (target["Arn"].removesuffix(".Arn") for target in rule["Targets"])
+        if function in functions and function != "HealthFunction"
     }
-    assert allowed == wanted
+    # a permission per tamper rule would outgrow what a function's policy may be
+    rules_of_the_stack = "arn:aws:events:us-east-1:111122223333:rule/stack-*"
+    assert allowed == wanted | {("HealthFunction", rules_of_the_stack)}
 
 
-@pytest.mark.parametrize("watched", ["yes", "no"])
+@pytest.mark.parametrize("chosen", CHOICES, ids=str)
 def test_the_dead_letters_take_from_every_rule_and_from_nobody_else(
-    deployed: Callable[..., Template], watched: str
+    deployed: Callable[..., Template], chosen: dict[str, str]
 ) -> None:
-    resources = deployed(WatchVersionDeletes=watched)
+    resources = deployed(**chosen)
     (statement,) = resources["DeadLetterQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
     rules = {f"{name}.Arn" for name in of_type(resources, "AWS::Events::Rule")}
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    assert statement["Condition"].keys() == {"ArnEquals"}
     assert set(statement["Condition"]["ArnEquals"]["aws:SourceArn"]) == rules
 
 
@@ -179,24 +218,6 @@ def test_the_delete_queue_takes_from_the_rules_that_feed_it_and_from_nobody_else
     assert len(feeding) == 2
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}
     assert set(statement["Condition"]["ArnEquals"]["aws:SourceArn"]) == feeding
-
-
-@pytest.mark.parametrize("queue", ["DeadLetterQueue", "OnFailureQueue"])
-def test_a_single_message_in_a_failure_queue_raises_an_alarm(everything: Template, queue: str) -> None:
-    alarms = of_type(everything, "AWS::CloudWatch::Alarm").values()
-    (alarm,) = [
-        alarm
-        for alarm in alarms
-        if alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
-        and alarm["Dimensions"] == [{"Name": "QueueName", "Value": f"{queue}.QueueName"}]
-    ]
-    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanOrEqualToThreshold", 1)
-
-
-def test_every_alarm_is_sent_as_an_alert_and_silence_is_no_alarm(everything: Template) -> None:
-    for name, alarm in of_type(everything, "AWS::CloudWatch::Alarm").items():
-        assert alarm["AlarmActions"] == ["AlertTopic"], name
-        assert alarm["TreatMissingData"] == "notBreaching", name
 
 
 # ---- queues --------------------------------------------------------------------------------------------------------
@@ -240,10 +261,12 @@ def test_version_deletes_come_in_batches_whose_failures_are_reported_one_by_one(
 def test_without_version_deletes_queue_function_and_role_are_not_deployed(deployed: Callable[..., Template]) -> None:
     gone = deployed().keys() - deployed(WatchVersionDeletes="no").keys()
     assert gone == {
+        "BucketNotificationRule",
         "DeleteQueue",
         "DeleteQueueAlarm",
         "DeleteQueuePolicy",
         "ObjectDeletedRule",
+        "VersionDeleteErrorsAlarm",
         "VersionDeleteFunction",
         "VersionDeleteLogs",
         "VersionDeleteRole",
@@ -251,14 +274,26 @@ def test_without_version_deletes_queue_function_and_role_are_not_deployed(deploy
     }
 
 
-@pytest.mark.parametrize("watched", ["yes", "no"])
-def test_nothing_that_is_deployed_refers_to_something_that_is_not(
-    deployed: Callable[..., Template], template: Template, watched: str
-) -> None:
-    resources = deployed(WatchVersionDeletes=watched)
+def test_without_a_drill_nothing_of_it_is_deployed(deployed: Callable[..., Template]) -> None:
+    assert deployed(Drill="yes").keys() - deployed().keys() == {
+        "Canary",
+        "CanaryPolicy",
+        "DrillFunction",
+        "DrillLogs",
+        "DrillRole",
+        "DrillSchedule",
+        "DrillScheduleRole",
+    }
+
+
+@pytest.mark.parametrize("chosen", CHOICES, ids=str)
+def test_nothing_that_is_deployed_refers_to_something_that_is_not(template: Template, chosen: dict[str, str]) -> None:
+    # brackets, because DeleteQueue and DeleteTrail are names of calls too
+    resources = Deployment(template, chosen, {name: f"<{name}>" for name in kinds()}).resources()
     text = json.dumps(resources)
+    assert "<Table>" in text
     for absent in template["Resources"].keys() - resources.keys():
-        assert f'"{absent}' not in text
+        assert f"<{absent}>" not in text
 
 
 # ---- the sweep -----------------------------------------------------------------------------------------------------
@@ -282,6 +317,41 @@ def test_the_sweep_runs_at_the_rate_that_was_asked_for(deployed: Callable[..., T
         assert deployed(SweepRate=rate)["SweepSchedule"]["Properties"]["ScheduleExpression"] == rate
 
 
+# ---- the look at itself, and the drill -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rate", "function", "sample"),
+    [
+        ("HealthSchedule", "rate(15 minutes)", "HealthFunction", "health.tick.json"),
+        ("DrillSchedule", "rate(1 day)", "DrillFunction", "drill.tick.json"),
+    ],
+)
+def test_a_schedule_of_its_own_kind_starts_it(
+    everything: Template, root: Path, schedule: str, rate: str, function: str, sample: str
+) -> None:
+    # EventBridge Scheduler's, not a rule's: whoever may call events:* alone cannot stop it
+    assert everything[schedule]["Type"] == "AWS::Scheduler::Schedule"
+    properties = everything[schedule]["Properties"]
+    assert properties["ScheduleExpression"] == rate
+    assert "State" not in properties
+    assert properties["Target"]["Arn"] == f"{function}.Arn"
+    assert json.loads(properties["Target"]["Input"]) == json.loads((root / "events" / sample).read_text())
+
+
+def test_no_rule_is_a_schedule(everything: Template) -> None:
+    for name, rule in of_type(everything, "AWS::Events::Rule").items():
+        assert not {"ScheduleExpression", "State", "EventBusName"} & rule.keys(), name
+
+
+def test_the_canary_goes_with_the_stack_and_is_as_private_as_can_be(everything: Template) -> None:
+    canary = everything["Canary"]
+    assert canary["DeletionPolicy"] == "Delete"
+    assert canary["Properties"]["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert set(canary["Properties"]["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(canary["Properties"]["PublicAccessBlockConfiguration"]) == 4
+
+
 # ---- memory and alerts ---------------------------------------------------------------------------------------------
 
 
@@ -302,21 +372,6 @@ def test_history_and_evidence_outlive_the_stack(everything: Template) -> None:
 def test_the_alert_topic_is_encrypted_with_a_key_of_ours(everything: Template) -> None:
     assert everything["AlertTopic"]["Properties"]["KmsMasterKeyId"] == "AlertKey.Arn"
     assert everything["AlertKey"]["Properties"]["EnableKeyRotation"] is True
-
-
-@pytest.mark.parametrize(
-    ("parameter", "value", "subscription", "protocol"),
-    [
-        ("AlertEmail", "ann@example.com", "EmailSubscription", "email"),
-        ("AlertUrl", "https://example.com/", "UrlSubscription", "https"),
-    ],
-)
-def test_a_subscription_is_made_for_whom_it_is_asked(
-    deployed: Callable[..., Template], parameter: str, value: str, subscription: str, protocol: str
-) -> None:
-    assert subscription not in deployed()
-    properties = deployed(**{parameter: value})[subscription]["Properties"]
-    assert properties == {"TopicArn": "AlertTopic", "Protocol": protocol, "Endpoint": value}
 
 
 # ---- names ---------------------------------------------------------------------------------------------------------
