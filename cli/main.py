@@ -11,6 +11,7 @@ from cli.doctor import doctor
 from cli.drill import drill
 from cli.redrive import redrive
 from cli.replay import replay
+from cli.runbook import runbook
 from cli.screen import printable
 from cli.selectors import selectors
 from cli.stack import NO_REGION, STACK, Stack, Trouble
@@ -33,7 +34,7 @@ def guardrail(context: click.Context, name: str, profile: str | None, region: st
     context.obj = Stack(name, profile, region)
 
 
-for verb in (status, doctor, drill, selectors, ack, redrive, replay):
+for verb in (status, doctor, runbook, drill, selectors, ack, redrive, replay):
     guardrail.add_command(verb)
 
 

@@ -37,6 +37,7 @@ class Desk:
 
     def main(self, *words: str) -> tuple[Any, str, str]:
         """Exit code, stdout and stderr of the command as it is installed."""
+        self.capture.readouterr()
         self.patch.setattr("sys.argv", ["guardrail", *words])
         with pytest.raises(SystemExit) as left:
             command.main()
