@@ -9,6 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from cli.ack import ack
 from cli.doctor import doctor
 from cli.drill import drill
+from cli.protect import protect
 from cli.redrive import redrive
 from cli.replay import replay
 from cli.runbook import runbook
@@ -34,7 +35,7 @@ def guardrail(context: click.Context, name: str, profile: str | None, region: st
     context.obj = Stack(name, profile, region)
 
 
-for verb in (status, doctor, runbook, drill, selectors, ack, redrive, replay):
+for verb in (status, doctor, runbook, protect, drill, selectors, ack, redrive, replay):
     guardrail.add_command(verb)
 
 
