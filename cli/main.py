@@ -7,6 +7,7 @@ import click
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 
 from cli.ack import ack
+from cli.contain import contain
 from cli.doctor import doctor
 from cli.drill import drill
 from cli.protect import protect
@@ -35,7 +36,7 @@ def guardrail(context: click.Context, name: str, profile: str | None, region: st
     context.obj = Stack(name, profile, region)
 
 
-for verb in (status, doctor, runbook, protect, drill, selectors, ack, redrive, replay):
+for verb in (status, doctor, runbook, protect, contain, drill, selectors, ack, redrive, replay):
     guardrail.add_command(verb)
 
 

@@ -133,7 +133,7 @@ def test_without_credentials_or_a_region_every_verb_says_so_in_one_sentence(
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         patch.setenv("HOME", "/nonexistent")
         patch.setattr("boto3.DEFAULT_SESSION", None)
-        for verb in (["status"], ["doctor"], ["runbook", "vault"], ["protect", "vault"]):
+        for verb in (["status"], ["doctor"], ["runbook", "vault"], ["protect", "vault"], ["contain", "vault"]):
             patch.setattr("boto3.DEFAULT_SESSION", None)
             assert bare.refusal(*verb).startswith("no Region is set")
             patch.setattr("boto3.DEFAULT_SESSION", None)
