@@ -31,7 +31,7 @@ FINE, FOUND, USAGE, UNKNOWN = 0, 1, 2, 3
 def guardrail(context: click.Context, name: str, profile: str | None, region: str | None) -> None:
     """Ask and answer the MFA-delete guardrail.
 
-    Exit codes: 0 fine, 1 something found, 2 usage, 3 could not tell.
+    Exit code: 0 fine, 1 something found, 2 usage, 3 could not tell (or interrupted, or nobody read on).
     """
     context.obj = Stack(name, profile, region)
 
