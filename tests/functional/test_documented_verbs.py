@@ -10,8 +10,8 @@ from cli.main import guardrail
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["docs/operations.md", "docs/limits.md", "README.md", "runbook/RUNBOOK.md", "src/shared/wording.py"]
-TYPED = re.compile(r"\bguardrail ((?:--(?:stack|region) \S+ )*)(status|doctor|runbook|protect|contain|drill|selectors|ack"
-                   r"|redrive|replay)\b([^`\n]*)")  # fmt: skip
+VERBS = "|".join(guardrail.commands)
+TYPED = re.compile(rf"\bguardrail ((?:--(?:stack|region) \S+ )*)({VERBS})\b([^`\n]*)")
 
 
 def _options(verb: str) -> set[str]:

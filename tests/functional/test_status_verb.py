@@ -106,17 +106,25 @@ def test_a_reader_that_closes_the_pipe_ends_it_quietly(desk: Desk, monkeypatch: 
 def test_an_interruption_is_one_sentence_and_begins_nothing_more(desk: Desk) -> None:
     begun: list[int] = []
 
-    def one(number: int) -> None:
+    def slowly(number: int) -> None:
         begun.append(number)
         time.sleep(0.005)
+
+    def one(number: int) -> None:
+        slowly(number)
+        raise KeyboardInterrupt
+
+    def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         screen.at_once("doing", one, range(1000))
     assert len(begun) < 100
-
-    def interrupted(*_: Any) -> None:
-        raise KeyboardInterrupt
+    begun.clear()
+    desk.patch.setattr("cli.screen.Progress.advance", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        screen.at_once("doing", slowly, range(1000))
+    assert len(begun) < 100
 
     desk.patch.setattr("cli.status._all_buckets", interrupted)
     code, out, err = desk.main("status")
