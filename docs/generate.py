@@ -1,7 +1,8 @@
 """Write what is generated out of code and template. `--verify` only compares.
 
 docs/controls.md; the script's SHA-256 in template.yaml; src/shared/aws/deployed.json, the rules and schedules of
-template.yaml as the look at the guardrail itself expects them.
+template.yaml as the look at the guardrail itself expects them; docs/attacks.md and a section of docs/limits.md, out of
+docs/attacks.json, which UPDATE_ATTACKS=1 lets tests/e2e/test_attacks_*.py write.
 """
 
 import hashlib
@@ -26,6 +27,88 @@ by row in `events/cases.toml`.
 | control | alert's headline | what it means | ends | runbook section | also known as |
 | --- | --- | --- | --- | --- | --- |
 """
+
+
+ATTACKS_HEAD = """# Attacks
+
+Written by `make docs` from `docs/attacks.json`, what came of each move in a run of `tests/e2e/attack_*.py` against the
+embedded cloud, under IAM enforcement: the attacker is a user who may do what the move needs, and nothing else. A run
+whose results differ fails; `UPDATE_ATTACKS=1` records them anew.
+
+- **Way out**: `alert topic`, by our functions; `silence topic`, straight from EventBridge; `alarm`, of CloudWatch.
+- **After**: until the first of them. In the embedded cloud events come at once; on AWS, CloudTrail adds minutes to each
+  "seconds". What no event tells, the next look at the guardrail itself finds, every 15 minutes, or the next sweep.
+"""
+BLINDING = (1, 2, 7, 13)
+ROWS = {
+    1: "all rules at once",
+    2: "rules that match, or tell, something else",
+    3: "the protection tag",
+    4: "an exception as a pretext",
+    5: "a lifecycle rule",
+    6: "a batch of versions",
+    7: "S3's own events",
+    8: "the whole bucket",
+    9: "a bucket policy against the guardrail",
+    10: "versioning suspended",
+    11: "access points",
+    12: "a role that the trail leaves out",
+    13: "the parts of the guardrail",
+    14: "a storm that buries one line",
+    15: "old events replayed",
+    16: "forged events, hostile names",
+    17: "the data without deleting it",
+}
+SILENT = re.compile(r"(<!-- attacks: written by make docs -->\n).*(<!-- end of attacks -->)", re.DOTALL)
+
+
+def attacks() -> list[dict[str, Any]]:
+    """The results of a run: row, move, seen, ways, after, measured_s, and why nothing was seen, or had to be."""
+    found: list[dict[str, Any]] = json.loads((ROOT / "docs" / "attacks.json").read_text(encoding="utf-8"))
+    return found
+
+
+def attacks_page() -> str:
+    """Two tables: what blinds or silences the guardrail, and what is done to buckets and by events."""
+    blinding = [each for each in attacks() if each["row"] in BLINDING]
+    others = [each for each in attacks() if each["row"] not in BLINDING]
+    return (
+        f"{ATTACKS_HEAD}\n## From blinding to notice\n\n{_attack_table(blinding)}"
+        f"\n## From deed to notice\n\n{_attack_table(others)}"
+    )
+
+
+def _attack_table(results: list[dict[str, Any]]) -> str:
+    head = "| row | move | seen as | way out | after | in that run | note |\n" + "| --- " * 7 + "|\n"
+    return head + "".join(_attack_row(each) for each in results)
+
+
+def _attack_row(result: dict[str, Any]) -> str:
+    nothing = "nothing, rightly" if result["rightly"] else "**nothing**"
+    seen = ", ".join(each if " " in each else f"`{each}`" for each in result["seen"]) or nothing
+    took = "" if result["measured_s"] is None else f"{result['measured_s']:g} s"
+    why = result["rightly"] or result["silent"]
+    note = " ".join(filter(None, (why and _sentence(why), result["note"])))
+    row = f"{result['row']}, {ROWS[result['row']]}"
+    return (
+        f"| {row} | {result['move']} | {seen} | {', '.join(result['ways'])} | {result['after']} | {took} | {note} |\n"
+    )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def limits_text() -> str:
+    """docs/limits.md with the moves that nothing tells of."""
+    silent = [each for each in attacks() if each["silent"]]
+    lines = [f"- Row {each['row']}, {each['move']}: {each['silent']}.\n" for each in silent]
+    section = "## Attacks that stay silent\n\nAs tried in the embedded cloud, see [attacks.md](attacks.md).\n\n"
+    text = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
+    new, count = SILENT.subn(lambda found: f"{found[1]}{section}{''.join(lines)}{found[2]}", text)
+    if count != 1:
+        raise SystemExit("docs: docs/limits.md must hold the section of the attacks exactly once")
+    return new
 
 
 def controls_page() -> str:
@@ -89,6 +172,8 @@ def main() -> int:
     """Write or verify; the exit code is 1 when something was stale."""
     wanted = {
         ROOT / "docs" / "controls.md": controls_page(),
+        ROOT / "docs" / "attacks.md": attacks_page(),
+        ROOT / "docs" / "limits.md": limits_text(),
         ROOT / "template.yaml": template_text(),
         ROOT / "src" / "shared" / "aws" / "deployed.json": deployed_text(),
     }

@@ -100,7 +100,7 @@ BY_AWS = (
     ByAws(role="*", action="sqs:ReceiveMessage", resource="DeleteQueue.Arn", reason="Lambda's event source mapping"),
     ByAws(role="*", action="sqs:DeleteMessage", resource="DeleteQueue.Arn", reason="Lambda's event source mapping"),
     ByAws(
-        role="*", action="sqs:GetQueueAttributes", resource="DeleteQueue.Arn", reason="Lambda's event source mapping"
+        role="VersionDelete*", action="sqs:GetQueueAttributes", resource="DeleteQueue.Arn", reason="Lambda's mapping"
     ),
     ByAws(role="*", action="kms:Decrypt", resource="AlertKey.Arn", reason="SNS, in the publisher's name"),
     ByAws(role="*", action="kms:GenerateDataKey", resource="AlertKey.Arn", reason="SNS, in the publisher's name"),
@@ -108,7 +108,9 @@ BY_AWS = (
     ByAws(role="*ScheduleRole", action="sqs:SendMessage", resource="DeadLetterQueue.Arn", reason="the scheduler"),
 )
 # Refusals by a bucket's own policy need no line (see _refusal).
-ON_PURPOSE: tuple[OnPurpose, ...] = ()
+ON_PURPOSE: tuple[OnPurpose, ...] = (
+    OnPurpose(role="DrillRole", action="s3:DeleteObjectVersion", error="AccessDenied", reason="what a drill is for"),
+)
 # These are no IAM actions: each item is authorized as the action it does. The store's transactions hold Puts only.
 STANDS_FOR = {"dynamodb:TransactWriteItems": "dynamodb:PutItem"}
 # SNS says AuthorizationError, or KMSAccessDenied when the key refused

@@ -272,14 +272,14 @@ class Condition:
 class GuardrailHealth:
     """Can we see, and be heard? What a look at the guardrail itself found.
 
-    `feeding`: ARNs of the trails that log what the rules wait for. `roles`: a digest of what our roles may do, empty if
-    it may not be read. `deployed_at`: when CloudFormation last changed the stack. `canary_logged`: a trail logs the
-    deletes of the drill's bucket. `deploying`: CloudFormation is changing the stack right now.
+    `feeding`: ARNs of the trails that log what the rules wait for. `policies`: a digest of the policies of our roles,
+    topics and queues, empty if they may not be read. `deployed_at`: when CloudFormation last changed the stack.
+    `canary_logged`: a trail logs the deletes of the drill's bucket. `deploying`: CloudFormation is at it right now.
     """
 
     conditions: tuple[Condition, ...]
     feeding: tuple[str, ...] = ()
-    roles: str = ""
+    policies: str = ""
     deployed_at: str = ""
     deploying: bool = False
     canary_logged: bool = False
@@ -298,11 +298,15 @@ class GuardrailHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """What we last knew of the guardrail itself, to tell a change from how it always was."""
+    """What we last knew of the guardrail itself, to tell a change from how it always was.
+
+    `accounted`: the last change of the stack by CloudFormation that somebody was told of, or that was its making.
+    """
 
     feeding: tuple[str, ...] = ()
-    roles: str = ""
+    policies: str = ""
     deployed_at: str = ""
+    accounted: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ from shared.states import (
     unreadable,
     why_exception_invalid,
 )
-from shared.watch import GUARDRAIL_BLIND, GUARDRAIL_TAMPERED
+from shared.watch import GUARDRAIL_BLIND, GUARDRAIL_TAMPERED, policies_changed
 
 STICKY = timedelta(days=30)
 """How long a bucket stays judged after it lost the protection tag, if nobody acknowledges that."""
@@ -137,7 +137,9 @@ def _guardrail_detail(control: Control, health: GuardrailHealth, e: Evidence) ->
     if control is STATE_UNVERIFIABLE:
         return "; ".join(each.meaning for each in health.unknown)
     if control is GUARDRAIL_TAMPERED:
-        return e.trigger.event_name or "the policies of its roles are not what they were"
+        if e.trigger.event_name or not policies_changed(e):
+            return e.trigger.event_name or "an update through CloudFormation that no event told of"
+        return "the policies of its roles, topics or queues are not what they were"
     return ""
 
 

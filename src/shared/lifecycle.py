@@ -31,7 +31,7 @@ from shared.states import (
     VERSIONING_SUSPENDED,
     accepted_expiries,
 )
-from shared.watch import GUARDRAIL_BLIND
+from shared.watch import GUARDRAIL_BLIND, deploy_is_accounted, unseen_deploy
 
 REMIND_AFTER = {
     Severity.CRITICAL: timedelta(hours=4),
@@ -77,8 +77,9 @@ def _watched(e: Evidence) -> Watched | None:
     known = e.memory.watched or Watched()
     return Watched(
         feeding=e.reading.feeding or known.feeding,
-        roles=e.reading.roles or known.roles,
+        policies=e.reading.policies or known.policies,
         deployed_at=e.reading.deployed_at or known.deployed_at,
+        accounted=e.reading.deployed_at if deploy_is_accounted(e) or unseen_deploy(e) else known.accounted,
     )
 
 

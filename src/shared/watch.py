@@ -1,5 +1,7 @@
 """Controls of the guardrail itself: whether it is blind, and who changed it."""
 
+from datetime import datetime, timedelta
+
 from shared.evidence import Control, Evidence
 from shared.facts import GuardrailHealth, Outcome, TriggerKind
 from shared.finding import Severity
@@ -7,6 +9,9 @@ from shared.predicates import always, believable
 
 TRAIL_CALLS = frozenset({"StopLogging", "DeleteTrail", "UpdateTrail", "PutEventSelectors"})
 DEPLOY_CALLS = frozenset({"UpdateStack", "ExecuteChangeSet"})
+EVENT_TIME = timedelta(minutes=30)
+"""In which CloudTrail's event of a call has come, if it comes at all."""
+LONGEST_DEPLOY, SKEW = timedelta(hours=2), timedelta(minutes=1)
 LOOK_CALLS = frozenset({"PutBucketNotification", "StartLogging"})
 """Calls that may change what we see and are nobody's fault: they only make us look."""
 
@@ -68,7 +73,11 @@ def _guardrail_tampered(e: Evidence) -> bool:
     """Somebody changed or stopped what the guardrail is made of, or the trail that feeds it, but by a known deploy."""
     if not isinstance(e.reading, GuardrailHealth):
         return False
-    return roles_changed(e) or (_changed_us(e) and not _is_deploy(e))
+    return policies_changed(e) or (unseen_deploy(e) and bool(e.rules.deploy_principals)) or _tampered_with(e)
+
+
+def _tampered_with(e: Evidence) -> bool:
+    return _changed_us(e) and not _is_deploy(e)
 
 
 def _changed_us(e: Evidence) -> bool:
@@ -92,12 +101,34 @@ def _is_deploy(e: Evidence) -> bool:
     return e.trigger.event_name in DEPLOY_CALLS and may
 
 
-def roles_changed(e: Evidence) -> bool:
-    """What our roles may do is not what it was, in a stack that is the same (IAM's events reach one Region only)."""
+def policies_changed(e: Evidence) -> bool:
+    """Policies of our roles, topics or queues are not what they were, in a stack that is the same.
+
+    IAM's events reach one Region only, and what another stack does comes from CloudFormation's own address.
+    """
     now, was = e.reading, e.memory.watched
-    if not isinstance(now, GuardrailHealth) or was is None or not (now.roles and was.roles):
+    if not isinstance(now, GuardrailHealth) or was is None or not (now.policies and was.policies):
         return False
-    return now.roles != was.roles and now.deployed_at == was.deployed_at
+    return now.policies != was.policies and now.deployed_at == was.deployed_at
+
+
+def deploy_is_accounted(e: Evidence) -> bool:
+    """The stack's last change is that which we know, its making, or one whose call was told of (or is the trigger)."""
+    now, was = e.reading, e.memory.watched
+    if not isinstance(now, GuardrailHealth) or was is None or now.deployed_at == was.accounted:
+        return True
+    deployed = datetime.fromisoformat(now.deployed_at)
+    calls = [f.last_at for f in e.memory.findings if f.event_name in DEPLOY_CALLS]
+    calls += [e.trigger.at] if e.trigger.event_name in DEPLOY_CALLS else []
+    return any(at - SKEW <= deployed <= at + LONGEST_DEPLOY for at in calls)
+
+
+def unseen_deploy(e: Evidence) -> bool:
+    """CloudFormation changed the stack, and no event has told who asked for it; events have had their time to come."""
+    now = e.reading
+    if not isinstance(now, GuardrailHealth) or now.deploying or deploy_is_accounted(e):
+        return False
+    return e.now - datetime.fromisoformat(now.deployed_at) > EVENT_TIME
 
 
 def _by_the_trigger(e: Evidence) -> bool:
@@ -121,8 +152,9 @@ GUARDRAIL_TAMPERED = Control(
 
 def _guardrail_changed(e: Evidence) -> bool:
     """The stack was updated through CloudFormation, by somebody who may deploy it; its making is no update."""
-    is_update = isinstance(e.reading, GuardrailHealth) and e.memory.watched is not None
-    return is_update and _changed_us(e) and _is_deploy(e)
+    if not isinstance(e.reading, GuardrailHealth) or e.memory.watched is None:
+        return False
+    return (_changed_us(e) and _is_deploy(e)) or (unseen_deploy(e) and not e.rules.deploy_principals)
 
 
 GUARDRAIL_CHANGED = Control(

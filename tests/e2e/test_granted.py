@@ -67,6 +67,7 @@ USED = [call("s3:GetBucketTagging"), call("dynamodb:TransactWriteItems", 400, "T
 def judged(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Judged:
     """Exit code and text for a log."""
     monkeypatch.setattr(granted, "BY_AWS", (ON_FAILURE,))
+    monkeypatch.setattr(granted, "ON_PURPOSE", ())
 
     def judge(log: Calls, *, partial: bool = False) -> tuple[int, str]:
         granted.keep(log, tmp_path / "calls")

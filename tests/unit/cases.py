@@ -152,8 +152,8 @@ def health_of(row: dict[str, Any]) -> GuardrailHealth:
             for name, state, blinds in (*bad, *unknown)
         ),
         feeding=tuple(told.get("feeding", [])),
-        roles=told.get("roles", "as-deployed"),
-        deployed_at=told.get("deployed_at", "2026-01-01"),
+        policies=told.get("policies", "as-deployed"),
+        deployed_at=told.get("deployed_at", "2026-01-01T00:00:00+00:00"),
         deploying=told.get("deploying", False),
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from shared.aws import outlets, roles, trails, wiring
+from shared.aws import outlets, policies, trails, wiring
 from shared.aws.buckets import Enrolment
 from shared.aws.calling import is_refused
 from shared.aws.parts import Part, Stack, bad, fine, is_gone, parts_of, refused
@@ -30,7 +30,7 @@ def read(settings: Settings, clients: Clients, enrolled: Sequence[str], now: dat
     return GuardrailHealth(
         conditions=(*logged.conditions, *conditions),
         feeding=logged.feeding,
-        roles=roles.digest(clients("iam"), [part.name for part in stack.of("AWS::IAM::Role")]),
+        policies=policies.digest(stack),
         deployed_at=max(part.changed_at for part in parts.values()).isoformat(),
         deploying=any(part.changing and now - part.changed_at < DEPLOY_LIMIT for part in parts.values()),
         canary_logged=logged.canary_logged,

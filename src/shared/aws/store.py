@@ -325,7 +325,7 @@ def _condition_from(data: dict[str, Any]) -> Condition:
 
 def _watched_from(doc: str) -> Watched:
     data = json.loads(doc)
-    return Watched(feeding=tuple(data["feeding"]), roles=data["roles"], deployed_at=data["deployed_at"])
+    return Watched(**{**data, "feeding": tuple(data["feeding"])})
 
 
 def _last_from(doc: str) -> Last:
