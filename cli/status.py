@@ -77,7 +77,8 @@ def _tag(stack: Stack) -> tuple[str, str]:
 def _all_buckets(stack: Stack, region: str) -> set[str]:
     pages = stack.client("s3").get_paginator("list_buckets").paginate(MaxBuckets=1000)
     found = (bucket for page in pages for bucket in page["Buckets"])
-    return {bucket["Name"] for bucket in found if bucket.get("BucketRegion", region) == region}
+    names = {bucket["Name"] for bucket in found if bucket.get("BucketRegion", region) == region}
+    return names - {stack.settings.canary_bucket}
 
 
 def _memories(stack: Stack) -> dict[BucketKey, Memory]:

@@ -1,7 +1,7 @@
 """The look at the guardrail itself: what events and its own clock bring, settled like a bucket's findings."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.request import Request, urlopen
 
 import boto3
@@ -15,6 +15,7 @@ from shared.guardrail import Guardrail, Report
 from shared.parse import Event
 
 HEARTBEAT_LIMIT_S = 5
+FRESH = timedelta(seconds=10)
 LOUD = "loud"
 """What a drill asks for that is to be heard: a marked alert on the alert topic, and nothing else."""
 
@@ -27,11 +28,12 @@ def run(guard: Guardrail, event: Event) -> Report:
     own = BucketKey(account=guard.settings.account_id, region=guard.settings.aws_region, name=GUARDRAIL)
     trigger = parse_watch.guardrail_change(event, own, guard.clock())
     evidence = look(guard, trigger)
-    report = replace(guard.settle(evidence, lambda again: look(guard, again)), heartbeat="HealthLooked")
+    report = replace(guard.settle(evidence, lambda _again: _anew(guard, evidence)), heartbeat="HealthLooked")
     if trigger.kind is TriggerKind.SWEEP:
-        paid = sweep.pay(guard, {}, report)
+        paid = sweep.pay(guard, {}, replace(report, sent=0))
         report = replace(paid, sent=report.sent + paid.sent)
-    if isinstance(evidence.reading, GuardrailHealth) and not evidence.reading.troubles:
+    health_now = evidence.reading
+    if isinstance(health_now, GuardrailHealth) and not (health_now.troubles or health_now.unknown):
         report = replace(report, notes=beat(guard.settings.heartbeat_url))
     return report
 
@@ -49,6 +51,14 @@ def look(guard: Guardrail, trigger: Trigger) -> Evidence:
     drilled = _drilled(guard, now)
     reading = replace(reading, conditions=(*reading.conditions, *drilled))
     return guard.weigh(trigger, memories.get(trigger.bucket, Memory()), reading)
+
+
+def _anew(guard: Guardrail, seen: Evidence) -> Evidence:
+    """Remember again, after another look was faster; many calls come at once, and what was read is seconds old."""
+    if guard.clock() - seen.now > FRESH:
+        return look(guard, seen.trigger)
+    memory = guard.store.recall(seen.trigger.bucket, now=guard.clock())
+    return guard.weigh(seen.trigger, memory, seen.reading)
 
 
 def _drilled(guard: Guardrail, now: datetime) -> tuple[Condition, ...]:

@@ -274,7 +274,10 @@ def _readable(e: Evidence) -> bool:
 
 def _worse_when_it_was_readable(e: Evidence) -> Severity:
     if isinstance(e.reading, GuardrailHealth):
-        return Severity.LOW  # an organization's trail: said once
+        # An organization's trail is said once; policies that could be read before are another matter.
+        was_known = e.memory.watched is not None and bool(e.memory.watched.policies)
+        hidden = was_known and any(each.about == "policies" for each in e.reading.unknown)
+        return Severity.HIGH if hidden else Severity.LOW
     return Severity.HIGH if e.last else Severity.MEDIUM
 
 

@@ -34,7 +34,12 @@ def _guardrail_blind(e: Evidence) -> bool:
 
 
 def _sees_again(e: Evidence) -> bool:
-    return isinstance(e.reading, GuardrailHealth) and not e.reading.troubles and not _in_between(e)
+    """All is well, and what was wrong could be looked at: a refused look ends no trouble."""
+    if not isinstance(e.reading, GuardrailHealth) or e.reading.troubles or _in_between(e):
+        return False
+    blind = [f for f in e.memory.findings if f.is_open and f.control == "guardrail-blind"]
+    told = {condition.about for finding in blind for condition in finding.conditions}
+    return not told & {condition.about for condition in e.reading.unknown}
 
 
 def _in_between(e: Evidence) -> bool:

@@ -3,8 +3,7 @@
 import json
 from typing import Any
 
-from tests.e2e.attack_parts import DIRECT_ONLY, SCHEDULE, TOLD
-from tests.e2e.attack_rules import disable, enable, tamper_first
+from tests.e2e.attack_parts import DIRECT_ONLY, TOLD
 from tests.e2e.attack_stage import Acts, Moves, Stage
 
 MOVES = Moves()
@@ -112,52 +111,6 @@ def narrowed_trail(stage: Stage) -> Acts:
     attacker("cloudtrail").put_event_selectors(TrailName="lab", AdvancedEventSelectors=MANAGEMENT_OFF)
     yield
     cloudtrail.put_event_selectors(TrailName="lab", AdvancedEventSelectors=was)
-
-
-# One after the other: who may do everything -------------------------------------------------------------------------
-
-
-def schedules_of(stage: Stage) -> list[dict[str, Any]]:
-    """All schedules, as UpdateSchedule and CreateSchedule want them."""
-    names = [part for name, part in stage.parts.items() if name.endswith("Schedule")]
-    found = [stage.root("scheduler").get_schedule(Name=name) for name in names]
-    return [{each: one[each] for each in SCHEDULE} for one in found]
-
-
-@MOVES.move(
-    13, "the tamper rules off first, then the schedule of the look deleted", must=["alarm HealthHeartbeatAlarm"]
-)
-def look_away(stage: Stage) -> Acts:
-    attacker = stage.attacker("events:*", "scheduler:DeleteSchedule")
-    [was] = [each for each in schedules_of(stage) if each["Name"] == stage.parts["HealthSchedule"]]
-    yield
-    disable(attacker, tamper_first(stage))
-    attacker("scheduler").delete_schedule(Name=was["Name"])
-    yield
-    stage.root("scheduler").create_schedule(**was)
-    enable(stage)
-
-
-@MOVES.move(
-    13,
-    "a full administrator: the tamper rules off first, then all schedules and the actions of all alarms",
-    silent="whoever may do everything can end everything; only the dead man's switch of `HeartbeatUrl`, outside this "
-    "account, notices",
-)
-def all_quiet(stage: Stage) -> Acts:
-    attacker = stage.attacker("events:*", "scheduler:*", "iam:PassRole", "cloudwatch:DisableAlarmActions")
-    alarms = [part for name, part in stage.parts.items() if name.endswith("Alarm")]
-    schedules = schedules_of(stage)
-    yield
-    disable(attacker, tamper_first(stage))
-    attacker("cloudwatch").disable_alarm_actions(AlarmNames=alarms)
-    for each in schedules:
-        attacker("scheduler").update_schedule(**each, State="DISABLED")
-    yield
-    stage.root("cloudwatch").enable_alarm_actions(AlarmNames=alarms)
-    for each in schedules:
-        stage.root("scheduler").update_schedule(**each, State="ENABLED")
-    enable(stage)  # at last, or they would tell of each of these calls
 
 
 # What nothing puts back ---------------------------------------------------------------------------------------------

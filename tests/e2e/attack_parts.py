@@ -5,14 +5,13 @@ import json
 import zipfile
 from typing import Any
 
-from tests.e2e.attack_rules import disable, enable, tamper_first
+from tests.e2e.attack_rules import SCHEDULE, disable, enable, tamper_first
 from tests.e2e.attack_stage import Acts, Moves, Stage
 
 MOVES = Moves()
 NOWHERE = {"source": ["nobody"]}
 DENY = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}
 TOLD = ["guardrail-tampered", "direct mail"]
-SCHEDULE = ("Name", "ScheduleExpression", "FlexibleTimeWindow", "Target", "Description")
 AT_ONCE = "One call after the other, and events come at once."
 ELSEWHERE = (
     "As outside us-east-1, where no event of IAM comes: the embedded cloud's CloudFormation leaves out what depends on "

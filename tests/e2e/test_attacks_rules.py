@@ -1,4 +1,4 @@
-"""Row 1 of docs/attacks.md: all rules at once, and the events of it too late."""
+"""Rows 1 and 13 of docs/attacks.md: all rules at once, and the events of it too late."""
 
 from collections.abc import Iterator
 

@@ -198,7 +198,9 @@ def test_a_call_on_our_own_part_is_taken_by_exactly_the_rules_it_should(
     for call in row.calls:
         request = asked(row, form, OUR_NAMES[part])
         event = by_cloudtrail(call, row.service, requestParameters=request, sourceIPAddress=PERSON)
-        assert rules_that_take(event) == row.rules, call
+        # switched off, that rule would not take its own event
+        watched = {"TargetTamperRule"} if (part, row.member) == ("RuleTamperRule", "name") else set()
+        assert rules_that_take(event) == row.rules | watched, call
 
 
 @pytest.mark.parametrize(("row", "part", "form"), [pytest.param(*case.values, id=case.id) for case in cases()])

@@ -27,10 +27,11 @@ def read(settings: Settings, clients: Clients, enrolled: Sequence[str], now: dat
     stack = Stack(settings=settings, clients=clients, parts=parts, enrolled=enrolled)
     conditions = [each for look in LOOKS for each in guarded(look, stack)]
     logged = guarded_trails(stack)
+    digest, hidden = guarded_policies(stack)
     return GuardrailHealth(
-        conditions=(*logged.conditions, *conditions),
+        conditions=(*logged.conditions, *conditions, *hidden),
         feeding=logged.feeding,
-        policies=policies.digest(stack),
+        policies=digest,
         deployed_at=max(part.changed_at for part in parts.values()).isoformat(),
         deploying=any(part.changing and now - part.changed_at < DEPLOY_LIMIT for part in parts.values()),
         canary_logged=logged.canary_logged,
@@ -45,6 +46,16 @@ def guarded_trails(stack: Stack) -> trails.TrailsRead:
         if not is_refused(error):
             raise
         return trails.TrailsRead(conditions=(refused("trail", error),), feeding=(), canary_logged=False)
+
+
+def guarded_policies(stack: Stack) -> tuple[str, tuple[Condition, ...]]:
+    """The digest of the policies; or none, and that they may not be looked at."""
+    try:
+        return policies.digest(stack), ()
+    except ClientError as error:
+        if not is_refused(error):
+            raise
+        return "", (refused("policies", error),)
 
 
 def guarded(look: Look, stack: Stack) -> Iterator[Condition]:

@@ -43,7 +43,7 @@ def _subscription(sns: Any, part: Part, stack: Stack) -> Condition:
     if found.get("PendingConfirmation") == "true":
         mend = "follow the link in the confirmation message"
         return bad("subscription", "pending", f"{name} has not been confirmed: nobody gets anything by it", mend)
-    if found.get("FilterPolicy"):
+    if found.get("FilterPolicy", "") not in {"", "{}"}:
         mend = f"aws sns set-subscription-attributes --subscription-arn {part.name} --attribute-name FilterPolicy"
         mend += " --attribute-value '{}'"
         return bad("subscription", "filtered", f"{name} lets only some messages by", mend)

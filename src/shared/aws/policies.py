@@ -7,18 +7,21 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from shared.aws.calling import code, is_refused
+from shared.aws.calling import code
 from shared.aws.parts import Stack, is_gone
 
 
 def digest(stack: Stack) -> str:
-    """A digest of the policies of roles, topics and queues; empty if they may not be read. Five requests for a role."""
+    """A digest of the policies of roles, topics and queues. Five requests for a role. Raises ClientError.
+
+    Empty when a topic or a queue is gone: that is another trouble, told by its own look.
+    """
     iam = stack.clients("iam")
     names = sorted(part.name for part in stack.of("AWS::IAM::Role"))
     try:
         told = [*(list(_of_role(iam, name)) for name in names), *_of_topics(stack), *_of_queues(stack)]
     except ClientError as error:
-        if is_refused(error):
+        if is_gone(error):
             return ""
         raise
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
@@ -45,22 +48,12 @@ def _of_role(iam: Any, name: str) -> Iterator[Any]:
 def _of_topics(stack: Stack) -> Iterator[Any]:
     sns = stack.clients("sns")
     for name in sorted(part.name for part in stack.of("AWS::SNS::Topic")):
-        try:
-            attributes = sns.get_topic_attributes(TopicArn=name)["Attributes"]
-        except ClientError as error:
-            if not is_gone(error):
-                raise
-            continue
+        attributes = sns.get_topic_attributes(TopicArn=name)["Attributes"]
         yield name, json.loads(attributes.get("Policy") or "{}")
 
 
 def _of_queues(stack: Stack) -> Iterator[Any]:
     sqs = stack.clients("sqs")
     for name in sorted(part.name for part in stack.of("AWS::SQS::Queue")):
-        try:
-            answer = sqs.get_queue_attributes(QueueUrl=name, AttributeNames=["Policy"])
-        except ClientError as error:
-            if not is_gone(error):
-                raise
-            continue
+        answer = sqs.get_queue_attributes(QueueUrl=name, AttributeNames=["Policy"])
         yield name, json.loads(answer.get("Attributes", {}).get("Policy") or "{}")

@@ -6,8 +6,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from botocore.exceptions import ClientError
 
-from shared.aws.calling import CONFIG
+from shared.aws.calling import CONFIG, code
 from shared.finding import Alert
 
 _UNFIT = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -40,7 +41,12 @@ class AlertTopic:
 
     def has_listener(self) -> bool:
         """Whether at least one subscription is confirmed; before that SNS accepts messages and drops them."""
-        attributes = self._sns.get_topic_attributes(TopicArn=self._arn)["Attributes"]
+        try:
+            attributes = self._sns.get_topic_attributes(TopicArn=self._arn)["Attributes"]
+        except ClientError as error:
+            if code(error) != "NotFound":
+                raise
+            return False  # a topic that is gone has none
         return int(attributes.get("SubscriptionsConfirmed", "0")) > 0
 
 
