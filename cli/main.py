@@ -11,6 +11,7 @@ from cli.doctor import doctor
 from cli.drill import drill
 from cli.redrive import redrive
 from cli.replay import replay
+from cli.report import report
 from cli.selectors import selectors
 from cli.stack import STACK, Stack, Trouble
 from cli.status import status
@@ -32,7 +33,7 @@ def guardrail(context: click.Context, name: str, profile: str | None, region: st
     context.obj = Stack(name, profile, region)
 
 
-for verb in (status, doctor, drill, selectors, ack, redrive, replay):
+for verb in (status, doctor, drill, selectors, ack, redrive, replay, report):
     guardrail.add_command(verb)
 
 
