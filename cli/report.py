@@ -46,7 +46,7 @@ def report(stack: Stack, file: Path | None, since: str | None, until: str | None
     if as_json:
         click.echo(json.dumps(said, indent=2))
     elif file is not None:
-        click.echo(f"{file}: {len(said['buckets'])} buckets, {len(said['findings'])} open findings")
+        click.echo(f"{file}: buckets: {len(said['buckets'])}, open findings: {len(said['findings'])}")
     return exit_code(said)
 
 

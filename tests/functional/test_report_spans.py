@@ -1,6 +1,7 @@
 """From what the handlers left in history to how each bucket stood, and when, and by whom."""
 
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -240,4 +241,4 @@ def test_spans_follow_each_other_without_a_hole(stage: Stage, days: int) -> None
     found = spans_of(stage, since=stage.now - timedelta(days=days))
     assert found[0].start == stage.now - timedelta(days=days)
     assert found[-1].end == stage.now
-    assert all(one.end == later.start for one, later in zip(found, found[1:], strict=False))
+    assert all(one.end == later.start for one, later in pairwise(found))
