@@ -92,6 +92,7 @@ def document(stack: Stack, asked: Asked) -> dict[str, Any]:
             "kept_since": known.kept_since.isoformat(),
         },
         "population": _population(known, buckets, asked),
+        "nearly_enrolled": known.survey.document["nearly_enrolled"] if asked.at is None else {},
         "guardrail": {
             "conditions": [asdict(each) for each in doctor.conditions(stack)],
             "gaps": [_gap(each) for each in known.gaps if each.start < asked.until and each.end > asked.since],

@@ -67,7 +67,7 @@ def page(said: Mapping[str, Any]) -> str:
             order=[standing.value for standing in WORST_FIRST],
             numbers=[(name, label) for name, label in NUMBERS.items()],
             signs=SIGNS,
-            axis=[f"{start + (end - start) * part / 4:%Y-%m-%d}" for part in range(5)],
+            axis=[f"{start + (end - start) * part / 2:%Y-%m-%d}" for part in range(3)],
             bars=lambda spans: _bars(spans, start, end),
             open_findings=findings,
             page_size=PAGE_SIZE,

@@ -62,6 +62,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const target = id && find(id);
     if (target instanceof HTMLDetailsElement) {
       target.open = true;
+      target.scrollIntoView();
       target.querySelector("summary").focus();
     }
   }
@@ -73,7 +74,10 @@ document.addEventListener("DOMContentLoaded", () => {
   find("after").addEventListener("click", () => { page += 1; show(); });
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a[href^='#f-']");
-    if (link) reveal(link.getAttribute("href").slice(1));
+    if (link) {
+      event.preventDefault();
+      reveal(link.getAttribute("href").slice(1));
+    }
   });
   reveal(location.hash.slice(1));
 
