@@ -70,6 +70,12 @@ def _live(stage: Stage) -> None:
     stage.later(days=4)
     stage.s3.put_bucket_versioning(Bucket="archive", VersioningConfiguration={"Status": "Suspended"})
     stage.invoke(sweep.handler, TICK)
+    _deletes(stage)
+    stage.later(days=2)
+
+
+def _deletes(stage: Stage) -> None:
+    """Refused deletes, two hours apart, by sessions and of keys with names of every bad kind."""
     for number, (key, agent) in enumerate(((HOSTILE, IMAGE), (TURNED, TURNED), (LONG, LONG))):
         identity = {
             "type": "AssumedRole",
@@ -83,7 +89,6 @@ def _live(stage: Stage) -> None:
         )  # fmt: skip
         stage.invoke(version_delete.handler, batch(denied))
         stage.later(hours=2)
-    stage.later(days=2)
 
 
 def _document(stage: Stage, patch: pytest.MonkeyPatch) -> dict[str, Any]:
