@@ -13,6 +13,7 @@ from cli.drill import drill
 from cli.protect import protect
 from cli.redrive import redrive
 from cli.replay import replay
+from cli.report import report
 from cli.runbook import runbook
 from cli.screen import printable
 from cli.selectors import selectors
@@ -36,7 +37,7 @@ def guardrail(context: click.Context, name: str, profile: str | None, region: st
     context.obj = Stack(name, profile, region)
 
 
-for verb in (status, doctor, runbook, protect, contain, drill, selectors, ack, redrive, replay):
+for verb in (status, doctor, runbook, protect, contain, drill, selectors, ack, redrive, replay, report):
     guardrail.add_command(verb)
 
 

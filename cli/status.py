@@ -36,6 +36,24 @@ class Seen:
     tags: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What a look at everything found: the JSON form, the buckets that have a verdict, what is remembered."""
+
+    document: dict[str, Any]
+    judged: list[Seen]
+    memories: dict[BucketKey, Memory]
+
+    @property
+    def exit_code(self) -> int:
+        """As the help of the command says."""
+        verdicts = {each.evidence.verdict for each in self.judged}
+        if Verdict.UNVERIFIABLE in verdicts:
+            return 3
+        is_heard = self.document["health"]["sees_and_is_heard"]
+        return int(bool(verdicts - {Verdict.PROTECTED, Verdict.EXEMPT}) or not is_heard)
+
+
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object; replay --state takes it.")
 @click.option("--csv", "as_csv", is_flag=True, help="The enrolled buckets as CSV, worst first.")
@@ -48,26 +66,29 @@ def status(stack: Stack, as_json: bool, as_csv: bool) -> int:
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other")
-    settings = stack.settings
-    everyone = _all_buckets(stack, settings.aws_region)
+    found = survey(stack)
+    if as_json:
+        click.echo(json.dumps(found.document, indent=2))
+    elif as_csv:
+        rows = (_row(name, entry) for name, entry in found.document["buckets"].items())
+        click.echo(csv_text(COLUMNS, rows), nl=False)
+        for line in standing_lines(found.document["health"]):
+            click.echo(printable(line), err=True)
+    else:
+        _show(found.document)
+    return found.exit_code
+
+
+def survey(stack: Stack) -> Survey:
+    """Look at every bucket of interest, root, and how the guardrail itself stands."""
+    everyone = _all_buckets(stack, stack.settings.aws_region)
     tagged = dict(stack.guard.enrolment().all_tagged())
     near = {n: t.near for n, found in tagged.items() if (t := tags_of(found, *_tag(stack))).near and n in everyone}
     memories = _memories(stack)
     *seen, root = _looked_at(stack, tagged, memories)
     judged = [each for each in seen if each.evidence.verdict is not None]
     document = _document(stack, everyone, judged, near) | {"root": _root(root), "health": standing(stack, memories)}
-    if as_json:
-        click.echo(json.dumps(document, indent=2))
-    elif as_csv:
-        click.echo(csv_text(COLUMNS, (_row(name, entry) for name, entry in document["buckets"].items())), nl=False)
-        for line in standing_lines(document["health"]):
-            click.echo(printable(line), err=True)
-    else:
-        _show(document)
-    verdicts = {each.evidence.verdict for each in judged}
-    if Verdict.UNVERIFIABLE in verdicts:
-        return 3
-    return int(bool(verdicts - {Verdict.PROTECTED, Verdict.EXEMPT}) or not document["health"]["sees_and_is_heard"])
+    return Survey(document=document, judged=judged, memories=memories)
 
 
 def _tag(stack: Stack) -> tuple[str, str]:
