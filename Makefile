@@ -11,7 +11,7 @@ export SAM_CLI_TELEMETRY := 0
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 help: ## list the verbs
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "%-13s %s\n", $$1, $$2}'
 
 setup: .venv/done ## make .venv and install every pinned tool into it
 
@@ -20,6 +20,7 @@ setup: .venv/done ## make .venv and install every pinned tool into it
 	@command -v git >/dev/null || { echo "setup: git is needed" >&2; exit 1; }
 	@[ ! -L .venv ] || { echo "setup: .venv is a link, and making it anew would empty what it leads to: remove the link" >&2; exit 1; }
 	@case "$(CURDIR)" in *[[:space:]]*) echo "setup: the folder's path has a blank in it, which pip's commands cannot bear: move it" >&2; exit 1;; esac
+	@[ ! -L .venv ] || { echo "setup: .venv is a link, and making it anew would empty the folder that others use: remove the link first" >&2; exit 1; }
 	@echo "setup: installing the tools into .venv (one to three minutes)"
 	@python3.13 -m venv --clear .venv
 	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt
@@ -63,7 +64,16 @@ e2e: setup build ## sam build and sam deploy to the embedded cloud; event in, al
 	@$(BIN)/pytest tests/e2e -n 2 --dist loadfile
 	@$(PY) -m local.granted build/calls
 
-test: check e2e ## everything; what CI runs
+browser-setup: ## make sure that Chromium is there (as root: Debian's package)
+	@command -v chromium >/dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo "browser-setup: installing the package chromium"; apt-get update -qq && apt-get install -y -qq chromium >/dev/null; \
+		else echo "browser-setup: no chromium on the PATH: install the package chromium, as in 'sudo apt-get install chromium'" >&2; exit 1; fi; }
+
+browser: setup browser-setup ## the report in a real Chromium: hostile names, keyboard, axe, pictures in build/report
+	@$(BIN)/pytest tests/browser
+
+test: check browser e2e ## everything; what CI runs
 
 faults: setup ## 2,000 events while a fifth of AWS's answers are errors, and floods: nothing lost, nothing wrong
 	@PYTHONPATH=src:. POWERTOOLS_LOG_LEVEL=CRITICAL $(PY) -m bench.faults
@@ -90,4 +100,4 @@ pins: setup ## resolve the requirement files again
 clean: ## remove what was built, and .venv
 	@rm -rf .venv .aws-sam build
 
-.PHONY: help setup fmt lint types unit functional template docs docs-verify check build e2e test faults demo local-up local-down invoke deploy pins clean
+.PHONY: help setup fmt lint types unit functional template docs docs-verify check build e2e browser-setup browser test faults demo local-up local-down invoke deploy pins clean

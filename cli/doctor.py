@@ -32,15 +32,20 @@ def doctor(stack: Stack, as_json: bool) -> int:
     Each line says what it means and the one command that mends it. Exit code: 0 fine, 1 something to mend, 3 something
     could not be told.
     """
-    conditions = [each for look in LOOKS for each in _guarded(look, stack)]
+    found = conditions(stack)
     console = Console()
-    for condition in conditions:
+    for condition in found:
         if as_json:
             click.echo(json.dumps(asdict(condition)))
         else:
             _show(console, condition)
-    states = {condition.state for condition in conditions}
+    states = {condition.state for condition in found}
     return 1 if State.BAD in states else 3 if State.UNKNOWN in states else 0
+
+
+def conditions(stack: Stack) -> list[Condition]:
+    """What all looks find."""
+    return [each for look in LOOKS for each in _guarded(look, stack)]
 
 
 def _guarded(look: Look, stack: Stack) -> Iterator[Condition]:

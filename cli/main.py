@@ -4,15 +4,20 @@ import sys
 from importlib.metadata import version
 
 import click
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 
 from cli.ack import ack
+from cli.contain import contain
 from cli.doctor import doctor
 from cli.drill import drill
+from cli.protect import protect
 from cli.redrive import redrive
 from cli.replay import replay
+from cli.report import report
+from cli.runbook import runbook
+from cli.screen import printable
 from cli.selectors import selectors
-from cli.stack import STACK, Stack, Trouble
+from cli.stack import NO_REGION, STACK, Stack, Trouble
 from cli.status import status
 
 FINE, FOUND, USAGE, UNKNOWN = 0, 1, 2, 3
@@ -27,31 +32,44 @@ FINE, FOUND, USAGE, UNKNOWN = 0, 1, 2, 3
 def guardrail(context: click.Context, name: str, profile: str | None, region: str | None) -> None:
     """Ask and answer the MFA-delete guardrail.
 
-    Exit codes: 0 fine, 1 something found, 2 usage, 3 could not tell.
+    Exit code: 0 fine, 1 something found, 2 usage, 3 could not tell (or interrupted, or nobody read on).
     """
     context.obj = Stack(name, profile, region)
 
 
-for verb in (status, doctor, drill, selectors, ack, redrive, replay):
+for verb in (status, doctor, runbook, protect, contain, drill, selectors, ack, redrive, replay, report):
     guardrail.add_command(verb)
 
 
 def main() -> None:
     """Run; a person reads one sentence, never a traceback."""
+    sys.exit(_code() or FINE)
+
+
+def _code() -> int:
     try:
-        sys.exit(guardrail.main(standalone_mode=False) or FINE)
+        return int(guardrail.main(standalone_mode=False) or FINE)
+    except SystemExit:  # what click and rich do when the reader has closed the pipe, as head does
+        return UNKNOWN
     except click.exceptions.Abort:
-        click.echo("guardrail: interrupted", err=True)
-        sys.exit(UNKNOWN)
+        return _told("interrupted")
     except click.ClickException as wrong:
         wrong.show()
-        sys.exit(wrong.exit_code)
+        return wrong.exit_code
+    except NoCredentialsError:
+        return _told("no credentials; sign in, or give --profile")
+    except NoRegionError:
+        return _told(NO_REGION)
     except (Trouble, BotoCoreError, ClientError) as wrong:
-        click.echo(f"guardrail: {wrong}", err=True)
-        sys.exit(UNKNOWN)
+        return _told(str(wrong))
     except Exception as wrong:  # noqa: BLE001  # exit code 1 would say that something was found
-        click.echo(f"guardrail: unexpected {type(wrong).__name__}: {wrong}", err=True)
-        sys.exit(UNKNOWN)
+        return _told(f"unexpected {type(wrong).__name__}: {wrong}")
+
+
+def _told(sentence: str) -> int:
+    """On one line, whatever an answer of AWS had in it."""
+    click.echo(f"guardrail: {printable(sentence)}", err=True)
+    return UNKNOWN
 
 
 if __name__ == "__main__":

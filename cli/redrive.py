@@ -40,7 +40,7 @@ def redrive(stack: Stack, dry_run: bool, drop_rejected: bool, as_json: bool) -> 
 
     What was rejected as useless stays where it is; it would be rejected again. So does an event older than a day, whose
     word no function takes: keep it (--dry-run --json) and let `guardrail replay` judge it.
-    Exit code 1 when something stays behind.
+    Exit code: 0 nothing is left, 1 something stays behind, 3 the queues could not be read.
     """
     counts: Counter[str] = Counter()
     waiting = list(_waiting(stack))  # all of them first: what stays behind is given back while others are read

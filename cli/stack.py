@@ -15,6 +15,7 @@ from shared.settings import Settings
 
 PATIENT = Config(read_timeout=905, retries={"total_max_attempts": 1, "mode": "standard"})
 STACK = "mfa-delete-guardrail"
+NO_REGION = "no Region is set; give --region, or set one in the profile or in AWS_DEFAULT_REGION"
 
 
 class Trouble(Exception):
@@ -125,5 +126,5 @@ class Stack:
 def _region() -> str:
     region = boto3.DEFAULT_SESSION.region_name if boto3.DEFAULT_SESSION else None
     if not region:
-        raise Trouble("no Region is set; give --region, or set one in the profile or in AWS_DEFAULT_REGION")
+        raise Trouble(NO_REGION)
     return region

@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,17 +11,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cli.screen import at_once, csv_text, is_narrow, printable
 from cli.stack import Stack
 from cli.standing import finding_entry, standing, standing_lines
 from shared import sweep
 from shared.aws.buckets import tags_of
-from shared.aws.calling import WORKERS
 from shared.evidence import Evidence, Memory
 from shared.facts import BucketKey, BucketState, Lifecycle, RootState, Verdict
+from shared.finding import Severity
 from shared.states import unreadable
 
 WORST_FIRST = (Verdict.UNPROTECTED, Verdict.SUSPENDED, Verdict.UNVERIFIABLE, Verdict.EXEMPT, Verdict.PROTECTED)
-COLOURS = {Verdict.PROTECTED: "green", Verdict.EXEMPT: "cyan"}
+COLOURS = {Verdict.PROTECTED.value: "green", Verdict.EXEMPT.value: "cyan"}
+COLUMNS = ("bucket", "region", "verdict", "since", "why", "open findings")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,31 +36,59 @@ class Seen:
     tags: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What a look at everything found: the JSON form, the buckets that have a verdict, what is remembered."""
+
+    document: dict[str, Any]
+    judged: list[Seen]
+    memories: dict[BucketKey, Memory]
+
+    @property
+    def exit_code(self) -> int:
+        """As the help of the command says."""
+        verdicts = {each.evidence.verdict for each in self.judged}
+        if Verdict.UNVERIFIABLE in verdicts:
+            return 3
+        is_heard = self.document["health"]["sees_and_is_heard"]
+        return int(bool(verdicts - {Verdict.PROTECTED, Verdict.EXEMPT}) or not is_heard)
+
+
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object; replay --state takes it.")
+@click.option("--csv", "as_csv", is_flag=True, help="The enrolled buckets as CSV, worst first.")
 @click.pass_obj
-def status(stack: Stack, as_json: bool) -> int:
+def status(stack: Stack, as_json: bool, as_csv: bool) -> int:
     """Show which buckets are protected, which are not, and what is open; also before anything is deployed.
 
     Exit code: 0 every enrolled bucket is protected or exempt, and the guardrail sees and is heard; 1 something is not
     so; 3 some buckets could not be read.
     """
-    settings = stack.settings
-    everyone = _all_buckets(stack, settings.aws_region)
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other")
+    found = survey(stack)
+    if as_json:
+        click.echo(json.dumps(found.document, indent=2))
+    elif as_csv:
+        rows = (_row(name, entry) for name, entry in found.document["buckets"].items())
+        click.echo(csv_text(COLUMNS, rows), nl=False)
+        for line in standing_lines(found.document["health"]):
+            click.echo(printable(line), err=True)
+    else:
+        _show(found.document)
+    return found.exit_code
+
+
+def survey(stack: Stack) -> Survey:
+    """Look at every bucket of interest, root, and how the guardrail itself stands."""
+    everyone = _all_buckets(stack, stack.settings.aws_region)
     tagged = dict(stack.guard.enrolment().all_tagged())
     near = {n: t.near for n, found in tagged.items() if (t := tags_of(found, *_tag(stack))).near and n in everyone}
     memories = _memories(stack)
     *seen, root = _looked_at(stack, tagged, memories)
     judged = [each for each in seen if each.evidence.verdict is not None]
     document = _document(stack, everyone, judged, near) | {"root": _root(root), "health": standing(stack, memories)}
-    if as_json:
-        click.echo(json.dumps(document, indent=2))
-    else:
-        _show(document, judged)
-    verdicts = {each.evidence.verdict for each in judged}
-    if Verdict.UNVERIFIABLE in verdicts:
-        return 3
-    return int(bool(verdicts - {Verdict.PROTECTED, Verdict.EXEMPT}) or not document["health"]["sees_and_is_heard"])
+    return Survey(document=document, judged=judged, memories=memories)
 
 
 def _tag(stack: Stack) -> tuple[str, str]:
@@ -97,8 +126,7 @@ def _looked_at(
         evidence = sweep.look_at(bucket, memory, guard, enrolled.get(bucket))
         return Seen(bucket=bucket, evidence=evidence, memory=memory, tags=tagged.get(bucket.name, {}))
 
-    with ThreadPoolExecutor(WORKERS) as pool:
-        found = list(pool.map(look, sorted(enrolled.keys() | known, key=lambda bucket: bucket.name)))
+    found = at_once("reading buckets", look, sorted(enrolled.keys() | known, key=lambda bucket: bucket.name))
     root = BucketKey(account=settings.account_id, region=settings.aws_region, name="")
     memory = memories.get(root, Memory())
     return [*found, Seen(bucket=root, evidence=sweep.look_at_root(root, memory, guard), memory=memory, tags={})]
@@ -187,45 +215,55 @@ def _why(each: Seen) -> str:
     return "; ".join(reasons)
 
 
-def _show(document: Mapping[str, Any], judged: list[Seen]) -> None:
-    console = Console()
-    population = document["population"]
+def _row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
+    found = "; ".join(f"{finding['control']} ({finding['id']})" for finding in entry["findings"])
+    return name, entry["region"], entry["verdict"], entry["since"] or "", entry["why"], found
+
+
+def _show(document: Mapping[str, Any]) -> None:
+    console = Console(highlight=False)
+    population, region = document["population"], document["guardrail"]["region"]
     named = ", ".join(f"{population[verdict.value]} {verdict.value}" for verdict in WORST_FIRST)
-    console.print(
-        f"{population['buckets']} buckets in {document['guardrail']['region']}: {population['enrolled']} enrolled"
-    )
+    console.print(f"{population['buckets']} buckets in {region}: {population['enrolled']} enrolled")
     if document["guardrail"]["stack"] is None:
         console.print("no stack of that name here: the defaults count, and no findings are known", style="yellow")
     if "unverifiable" in document["root"]:
         console.print(f"root could not be looked at: needs {document['root']['unverifiable']}", style="yellow")
     console.print(f"({named}), {population['not_enrolled']} not enrolled")
     for name, tag in document["nearly_enrolled"].items():
-        console.print(escape(_printable(f"looks enrolled and is not: {name} carries {tag}")), style="yellow")
-    if judged:
-        console.print(_table(document, judged))
+        console.print(escape(printable(f"looks enrolled and is not: {name} carries {tag}")), style="yellow")
+    _show_buckets(console, document["buckets"])
     for line in standing_lines(document["health"]):
-        console.print(escape(_printable(line)), style="red")
-    found = [(name, finding) for name, entry in document["buckets"].items() for finding in entry["findings"]]
-    found += [("root user", finding) for finding in document["root"]["findings"]]
-    found += [("the guardrail itself", finding) for finding in document["health"]["findings"]]
-    for name, finding in found:
+        console.print(escape(printable(line)), style="red")
+    for name, finding in _findings(document):
         said = f"{finding['id']}  {finding['severity']:8} {finding['control']}: {name} ({finding['status']})"
         console.print(escape(said))
 
 
-def _table(document: Mapping[str, Any], judged: list[Seen]) -> Table:
+def _findings(document: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """All that is open, the severest first."""
+    found = [(name, finding) for name, entry in document["buckets"].items() for finding in entry["findings"]]
+    found += [("root user", finding) for finding in document["root"]["findings"]]
+    found += [("the guardrail itself", finding) for finding in document["health"]["findings"]]
+    order = [severity.value for severity in Severity]
+    return sorted(found, key=lambda each: order.index(each[1]["severity"]))
+
+
+def _show_buckets(console: Console, buckets: Mapping[str, Mapping[str, Any]]) -> None:
+    """A table; on a narrow screen a block for each bucket."""
     table = Table(box=None, pad_edge=False)
-    for column in ("bucket", "verdict", "since", "why"):
-        table.add_column(column, overflow="fold")
-    for each in sorted(judged, key=_order):
-        entry = document["buckets"][each.bucket.name]
-        verdict = each.evidence.verdict
-        colour = COLOURS.get(verdict, "red") if verdict else "red"
-        since = (entry["since"] or "now")[:10]
-        why = _printable(entry["why"])
-        table.add_row(each.bucket.name, f"[{colour}]{entry['verdict']}[/]", since, escape(why))
-    return table
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)
+    for column in COLUMNS[:-1]:
+        table.add_column(column.capitalize() if column == "region" else column, overflow="fold")
+    for name, entry in buckets.items():
+        verdict = f"[{COLOURS.get(entry['verdict'], 'red')}]{entry['verdict']}[/]"
+        since, why = (entry["since"] or "now")[:10], escape(printable(entry["why"]))
+        if is_narrow(console):
+            console.print(f"\n{verdict}  {name}")
+            console.print(f"{entry['region']}, since {since}")
+            console.print(why)
+        else:
+            table.add_row(name, entry["region"], verdict, since, why)
+    if table.row_count:
+        console.print(table)
+    elif buckets:
+        console.print()

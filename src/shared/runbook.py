@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from shared.facts import BucketKey
+from shared.facts import BucketKey, Lifecycle, Unreadable
 from shared.quoting import quoted
 from shared.settings import Settings
 
@@ -93,3 +93,10 @@ def unknown_obstacle(refusal: str) -> str:
         f"Whether a lifecycle configuration is in the way could not be read ({refusal}). If S3 answers "
         "`InvalidBucketState` in step 5, one is: remove it first."
     )
+
+
+def obstacle(bucket: BucketKey, lifecycle: Lifecycle | Unreadable | None) -> str:
+    """The paragraph about what stands in the way; None: MFA delete is on, so that there can be none."""
+    if isinstance(lifecycle, Unreadable):
+        return unknown_obstacle(f"{lifecycle.error_code}, {lifecycle.action}")
+    return lifecycle_obstacle(bucket, lifecycle.rules) if lifecycle and lifecycle.rules else NO_OBSTACLE

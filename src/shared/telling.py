@@ -14,7 +14,7 @@ from shared.aws.store import KEEP_CLOSED, Conflict, KnownTopic, Owed, Store
 from shared.controls import PROTECTION
 from shared.deeds import VERSION_DELETED
 from shared.evidence import Looked, Memory
-from shared.facts import BucketKey, BucketState, Lifecycle, Unreadable
+from shared.facts import BucketKey, BucketState
 from shared.finding import ROUTINE, Alert, Severity, Told
 from shared.settings import Settings
 
@@ -141,13 +141,7 @@ class Teller:
             lifecycle = lifecycle or self._buckets.lifecycle(bucket)
         except AWS_ERRORS as error:
             return runbook.unknown_obstacle(type(error).__name__)
-        if isinstance(lifecycle, Unreadable):
-            return runbook.unknown_obstacle(f"{lifecycle.error_code}, {lifecycle.action}")
-        return _obstacle(bucket, lifecycle)
-
-
-def _obstacle(bucket: BucketKey, lifecycle: Lifecycle) -> str:
-    return runbook.lifecycle_obstacle(bucket, lifecycle.rules) if lifecycle.rules else ""
+        return runbook.obstacle(bucket, lifecycle)
 
 
 def _is_single(told: Told) -> bool:

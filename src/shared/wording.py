@@ -318,23 +318,37 @@ def _agent(finding: Finding) -> str:
     return quoting.plain(quoting.cut(agent, 100), 120) if agent else "user agent not in the record"
 
 
-def _without_root(finding: Finding, settings: Settings) -> str:
-    arn = f"arn:{settings.partition}:s3:::{finding.bucket.name}"
-    statement = {
-        "Sid": "DenyPermanentDeletes",
+CONTAINMENT = "DenyPermanentDeletes"
+"""The Sid of the statement below, by which `guardrail contain` knows it again."""
+
+
+def containment(bucket: str, partition: str) -> dict[str, object]:
+    """The statement for a bucket's policy that helps until root is there; `guardrail contain` puts it there."""
+    arn = f"arn:{partition}:s3:::{bucket}"
+    return {
+        "Sid": CONTAINMENT,
         "Effect": "Deny",
         "Principal": "*",
         "Action": ["s3:DeleteObjectVersion", "s3:PutLifecycleConfiguration"],
         "Resource": [arn, f"{arn}/*"],
     }
-    unversioned = (
-        "" if finding.versioning_on else "nor overwrites and plain deletes, which are for good without versioning, "
-    )
+
+
+def limits_of_containment(*, versioning_on: bool) -> str:
+    """What the statement does not stop, and when it has to go."""
+    unversioned = "" if versioning_on else "nor overwrites and plain deletes, which are for good without versioning, "
     return (
-        "Until then, without root: add this statement to the bucket's policy (or, without Principal, to an SCP). It "
-        f"does not stop whoever may change that policy, {unversioned}nor lifecycle rules that are there already. "
+        f"It does not stop whoever may change that policy, {unversioned}nor lifecycle rules that are there already. "
         "Take it out again before root removes a lifecycle configuration or proves the protection: it would refuse "
-        "both.\n" + json.dumps(statement)
+        "both."
+    )
+
+
+def _without_root(finding: Finding, settings: Settings) -> str:
+    return (
+        "Until then, without root: add this statement to the bucket's policy (or, without Principal, to an SCP). "
+        f"{limits_of_containment(versioning_on=finding.versioning_on)}\n"
+        + json.dumps(containment(finding.bucket.name, settings.partition))
     )
 
 

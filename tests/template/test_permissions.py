@@ -168,10 +168,13 @@ def test_no_statement_allows_an_action_by_wildcard(everything: Template) -> None
         assert not [action for action in listed(statement["Action"]) if "*" in action], statement
 
 
-def test_no_managed_policy_is_attached(translated: Template) -> None:
+def test_the_only_managed_policies_are_for_people_and_attached_to_nobody(translated: Template) -> None:
     for name, resource in translated.items():
         assert "ManagedPolicyArns" not in resource.get("Properties", {}), name
-        assert resource["Type"] != "AWS::IAM::ManagedPolicy", name
+    managed = {name: r["Properties"] for name, r in translated.items() if r["Type"] == "AWS::IAM::ManagedPolicy"}
+    assert managed.keys() == {"ReaderPolicy", "OperatorPolicy"}
+    for properties in managed.values():
+        assert properties.keys() == {"Description", "PolicyDocument"}  # no name, and no role, user or group
 
 
 READS = re.compile(r"(Get|List|Describe)\w+|Query")

@@ -155,6 +155,7 @@ ROWS = (
 )
 
 NOT_TOLD_OF = {
+    "AWS::IAM::ManagedPolicy": "what people may do; no part of the guardrail has it",
     "AWS::IAM::Policy": "inline in the roles, and named by them",
     "AWS::Lambda::Permission": "named by the function",
     "AWS::Logs::LogGroup": "a log that is gone is made again, or its loss fails the function",

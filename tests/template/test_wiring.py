@@ -17,6 +17,7 @@ NAME_PROPERTY: dict[str, str | None] = {
     "AWS::CloudWatch::Alarm": "AlarmName",
     "AWS::DynamoDB::Table": "TableName",
     "AWS::Events::Rule": "Name",
+    "AWS::IAM::ManagedPolicy": "ManagedPolicyName",
     "AWS::IAM::Policy": None,  # its PolicyName is inline in roles, each role has its own
     "AWS::IAM::Role": "RoleName",
     "AWS::KMS::Key": None,

@@ -306,7 +306,12 @@ def _dump(value: Any) -> str:
 
 
 def _finding_from(doc: str) -> Finding:
-    data = json.loads(doc)
+    return finding_of(json.loads(doc))
+
+
+def finding_of(stored: Item) -> Finding:
+    """A finding as it was before it was stored, here or in history."""
+    data = dict(stored)
     for name in ("at", "last_at", "detected_at", "watched_since", "changed_at", "told_at"):
         data[name] = datetime.fromisoformat(data[name]) if data.get(name) else None
     data["bucket"] = BucketKey(**data["bucket"])
