@@ -17,6 +17,8 @@ CRITICALS = 5
 CRITICALS_WITHIN = timedelta(minutes=10)
 CRITICAL_DIGEST_EVERY = timedelta(minutes=5)
 HOUR = timedelta(hours=1)
+AHEAD = timedelta(minutes=1)
+"""No run takes places further ahead than this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +78,19 @@ def allot(
 
 
 def _of_late(pace: Pace, now: datetime) -> Pace:
+    """Only what can be so: times ahead, which somebody wrote into the table, must not hold alerts back for ever."""
     return replace(
         pace,
-        messages=tuple(at for at in pace.messages if now - at < HOUR),
-        criticals=tuple(at for at in pace.criticals if now - at < CRITICALS_WITHIN),
+        free_at=min(pace.free_at, now + AHEAD) if pace.free_at else None,
+        messages=tuple(at for at in pace.messages if -AHEAD <= now - at < HOUR),
+        criticals=tuple(at for at in pace.criticals if -AHEAD <= now - at < CRITICALS_WITHIN),
+        digest_at=_if_past(pace.digest_at, now),
+        critical_digest_at=_if_past(pace.critical_digest_at, now),
     )
+
+
+def _if_past(at: datetime | None, now: datetime) -> datetime | None:
+    return at if at is None or at <= now + AHEAD else None
 
 
 def _is_past(at: datetime | None, span: timedelta, now: datetime) -> bool:

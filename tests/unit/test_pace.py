@@ -92,3 +92,15 @@ def test_never_more_than_the_caps_whatever_comes(runs: list[tuple[int, int, int,
         ten = [each for each, critical in sent if critical and timedelta() <= each - at < timedelta(minutes=10)]
         assert len(ten) <= 5 + 2 + 1  # five singly and a digest every five minutes, at both ends
     assert all(later - earlier >= SECOND for earlier, later in itertools.pairwise(starts))
+
+
+def test_times_ahead_that_somebody_wrote_into_the_table_hold_nothing_back() -> None:
+    ahead = START + timedelta(days=365)
+    forged = Pace(
+        free_at=ahead, messages=(ahead,) * 20, digest_at=ahead, criticals=(ahead,) * 5, critical_digest_at=ahead
+    )
+    allotment, after = ask(forged, START, criticals=1, others=1, gathers=True)
+    assert (allotment.criticals, allotment.others) == (1, 1)
+    assert allotment.begin <= START + timedelta(minutes=1)
+    assert after.free_at is not None
+    assert after.free_at < START + timedelta(minutes=2)
