@@ -328,13 +328,28 @@ def closed(stage: Stage) -> Acts:
 
 @MOVES.move(
     13,
-    "write into the table that all messages of the hour are sent, then delete versions",
-    silent="no trail logs what is written to a table's items, and the pace of messages is kept there: whoever may "
-    "write to the guardrail's table holds back the alerts of its functions; the direct mail knows no pace",
+    "write into the table that all messages are sent, far ahead, then delete versions",
+    must=["version-deleted"],
 )
-def paced(stage: Stage) -> Acts:
-    attacker, bucket = stage.attacker("dynamodb:UpdateItem", *LOSE), stage.vault("paced-vault")
-    versions, late = [stage.version(bucket) for _ in range(3)], "2999-01-01T00:00:00+00:00"
+def paced_ahead(stage: Stage) -> Acts:
+    yield from paced(stage, "paced-ahead-vault", "2999-01-01T00:00:00+00:00")
+
+
+@MOVES.move(
+    13,
+    "write into the table that all messages of this hour are sent, then delete versions",
+    silent="no trail logs what is written to a table's items, and the pace of messages is kept there: whoever may "
+    "write to the guardrail's table holds back the alerts of its functions for up to an hour, and may write again; the "
+    "direct mail knows no pace",
+)
+def paced_now(stage: Stage) -> Acts:
+    yield from paced(stage, "paced-vault", datetime.now(UTC).isoformat())
+
+
+def paced(stage: Stage, name: str, late: str) -> Acts:
+    """All places are taken, as the table says."""
+    attacker, bucket = stage.attacker("dynamodb:UpdateItem", *LOSE), stage.vault(name)
+    versions = [stage.version(bucket) for _ in range(3)]
     sent = {"free_at": None, "messages": [late] * 20, "digest_at": late, "criticals": [late] * 5,
             "critical_digest_at": late}  # fmt: skip
     yield
