@@ -15,6 +15,8 @@ from tests.e2e import troubles
 from tests.e2e.test_deliveries import guardrail, vault
 from tests.e2e.troubles import MANAGEMENT, TROUBLES, VAULT, Room, Undo, own_events, room_of, select
 
+pytestmark = pytest.mark.usefixtures("uncounted")
+
 NEVER_S = 86_400.0
 
 

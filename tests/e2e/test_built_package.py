@@ -202,6 +202,15 @@ def test_a_built_handler_answers_its_sample(
     assert {mail.message_attributes["control"] for mail in told} == controls
 
 
+def test_a_useless_event_of_the_drill_is_set_aside_too(
+    cloud: Cloud, deployed: dict[str, str], clean_python: Path
+) -> None:
+    with BuiltFunction(cloud, deployed["DrillFunctionName"], BUILD / "DrillFunction", clean_python) as built:
+        assert built.invoke({"drill": ""})["rejected"] == [
+            'the drill expects {"drill": "scheduled"} or {"drill": "by hand"}'
+        ]
+
+
 @pytest.mark.parametrize("requirement", ["aws_lambda_powertools", "typing_extensions"])
 def test_a_missing_requirement_is_seen(
     requirement: str, cloud: Cloud, deployed: dict[str, str], clean_python: Path, tmp_path: Path

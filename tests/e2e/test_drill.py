@@ -17,6 +17,8 @@ from tests.e2e.local_setting import refusal
 from tests.e2e.test_deliveries import at_rest, eventually, guardrail, vault
 from tests.e2e.troubles import MANAGEMENT, Room, room_of, select
 
+pytestmark = pytest.mark.usefixtures("uncounted")
+
 QUIET_S = 2.0
 
 
