@@ -59,7 +59,19 @@ def hostile_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
 
 
 @pytest.fixture(scope="module")
-def cloud() -> Iterator[Cloud]:
+def counted(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where a module says UNCOUNTED, roles lose permissions, or are assumed, on purpose.
+
+    What they call there says nothing of what the template grants.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if getattr(request.module, "UNCOUNTED", False):
+            patch.delenv("GUARDRAIL_CALLS", raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def cloud(counted: None) -> Iterator[Cloud]:  # it must end after the cloud
     """An embedded cloud of this module's own."""
     with Cloud.start() as started:
         yield started
@@ -90,11 +102,3 @@ def protected(cloud: Cloud, bucket: str) -> str:
     """The same, with MFA delete on."""
     cloud.client("s3").put_bucket_versioning(Bucket=bucket, VersioningConfiguration=ON, MFA=cloud.mfa())
     return bucket
-
-
-@pytest.fixture(scope="module")
-def uncounted() -> Iterator[None]:
-    """Roles lose permissions here, or are assumed, on purpose: their calls say nothing of what the template grants."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("GUARDRAIL_CALLS", raising=False)
-        yield

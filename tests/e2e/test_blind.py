@@ -15,13 +15,14 @@ from tests.e2e import troubles
 from tests.e2e.test_deliveries import guardrail, vault
 from tests.e2e.troubles import MANAGEMENT, TROUBLES, VAULT, Room, Undo, own_events, room_of, select
 
-pytestmark = pytest.mark.usefixtures("uncounted")
+UNCOUNTED = True
+"""Permissions are taken, and roles assumed, on purpose (conftest.py)."""
 
 NEVER_S = 86_400.0
 
 
 @pytest.fixture(scope="module")
-def cloud() -> Iterator[Cloud]:
+def cloud(counted: None) -> Iterator[Cloud]:  # it must end after the cloud
     """An embedded cloud whose EventBridge is never told of any call."""
     with Cloud.start(event_delay_s=NEVER_S) as started:
         yield started

@@ -99,6 +99,7 @@ def test_failures_root_and_other_regions(cloud: Cloud, healthy: dict[str, str]) 
         "1 enrolled bucket(s) in eu-west-1, far-vault among them, and no stack there",
         "sam deploy --region eu-west-1",
     )
+    look(cloud, healthy)  # the guardrail's own look asks in that Region, too
     s3.delete_bucket(Bucket="far-vault")
 
 

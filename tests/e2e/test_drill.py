@@ -17,7 +17,8 @@ from tests.e2e.local_setting import refusal
 from tests.e2e.test_deliveries import at_rest, eventually, guardrail, vault
 from tests.e2e.troubles import MANAGEMENT, Room, room_of, select
 
-pytestmark = pytest.mark.usefixtures("uncounted")
+UNCOUNTED = True
+"""Permissions are taken, and roles assumed, on purpose (conftest.py)."""
 
 QUIET_S = 2.0
 

@@ -21,7 +21,8 @@ from tests.e2e.local_setting import ALLOW_ALL
 from tests.e2e.test_deliveries import at_rest, eventually
 from tests.e2e.troubles import Room, room_of, schedule_as_it_is
 
-pytestmark = pytest.mark.usefixtures("uncounted")
+UNCOUNTED = True
+"""Permissions are taken, and roles assumed, on purpose (conftest.py)."""
 
 ALERT, DIRECT, ALARM = "alert", "direct", "alarm"
 OF_THE_GUARDRAIL = {"guardrail-blind", "guardrail-tampered"}
