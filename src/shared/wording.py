@@ -50,7 +50,7 @@ def headline(told: Told) -> str:
     if told.change is Change.EXPIRED:
         return "No longer watched"
     if told.change is Change.EXEMPTED:
-        return "MFA delete is still OFF, by exception"
+        return "MFA delete still OFF, by exception"
     title = _title(told.finding)
     if told.change is Change.RESOLVED:
         return _GOOD_NEWS[told.finding.control]

@@ -83,7 +83,7 @@ def test_an_exception_does_not_say_that_mfa_delete_is_on_again(stage: Stage) -> 
     exempt(stage, "vault", "2026-09-26", "migration")
     stage.messages()
     stage.invoke(sweep.handler, TICK)
-    assert "[exempted] MFA delete is still OFF, by exception: vault (prod, us-east-1)" in stage.subjects()
+    assert "[exempted] MFA delete still OFF, by exception: vault (prod, us-east-1)" in stage.subjects()
     stage.later(days=2)
     stage.invoke(sweep.handler, TICK)
     [message] = stage.messages()
