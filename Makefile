@@ -20,7 +20,6 @@ setup: .venv/done ## make .venv and install every pinned tool into it
 	@command -v git >/dev/null || { echo "setup: git is needed" >&2; exit 1; }
 	@[ ! -L .venv ] || { echo "setup: .venv is a link, and making it anew would empty what it leads to: remove the link" >&2; exit 1; }
 	@case "$(CURDIR)" in *[[:space:]]*) echo "setup: the folder's path has a blank in it, which pip's commands cannot bear: move it" >&2; exit 1;; esac
-	@[ ! -L .venv ] || { echo "setup: .venv is a link, and making it anew would empty the folder that others use: remove the link first" >&2; exit 1; }
 	@echo "setup: installing the tools into .venv (one to three minutes)"
 	@python3.13 -m venv --clear .venv
 	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt
