@@ -1,10 +1,13 @@
 """What the tests of the embedded cloud share; no tests of its own."""
 
+import http.server
 import io
 import json
+import threading
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -92,3 +95,28 @@ def make_function(cloud: Cloud, name: str, source: str) -> str:
         FunctionName=name, Runtime="python3.13", Role=role, Handler="app.handler", Code={"ZipFile": packed.getvalue()}
     )
     return str(made["FunctionArn"])
+
+
+@contextmanager
+def posted_to[T](kept: Callable[[http.server.BaseHTTPRequestHandler], T]) -> Iterator[tuple[str, list[T]]]:
+    """A web server on this machine: its address, and what `kept` makes of each request that is posted to it."""
+    got: list[T] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(kept(self))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", got
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,10 +1,8 @@
 """What happens around the story: doubled, useless and failing events, late listeners, two stacks, faults."""
 
-import http.server
 import json
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from local import stack
 from local.cloud import ROOM, Cloud, Mail
+from tests.e2e.local_setting import posted_to
 
 TAG = [{"Key": "mfa-delete", "Value": "required"}]
 
@@ -287,24 +286,8 @@ def test_a_second_stack_fits_beside_the_first_and_watches_its_own_tag(cloud: Clo
 @pytest.fixture
 def listener() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """An HTTP subscriber on this machine that keeps what it is sent."""
-    got: list[dict[str, Any]] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            return
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/hook", got
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with posted_to(lambda sent: json.loads(sent.rfile.read(int(sent.headers["Content-Length"])))) as (url, got):
+        yield f"{url}/hook", got
 
 
 def test_an_alert_waits_for_a_subscriber_that_confirms_late(

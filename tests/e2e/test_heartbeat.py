@@ -1,15 +1,13 @@
 """Dead man's switches: the message to an address outside after each good look, and the alarms on what does not come."""
 
-import http.server
-import threading
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
 from local import stack
 from local.cloud import Cloud
 from tests.e2e import troubles
+from tests.e2e.local_setting import posted_to
 from tests.e2e.test_deliveries import at_rest, eventually
 from tests.e2e.troubles import Room, room_of, schedule_as_it_is
 
@@ -29,24 +27,8 @@ def room(cloud: Cloud, outputs: dict[str, str]) -> Room:
 @pytest.fixture
 def beats() -> Iterator[tuple[str, list[str]]]:
     """A dead man's switch on this machine: its address, and the requests that came."""
-    got: list[str] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append(f"{self.command} {self.path} {self.headers.get('Content-Length')}")
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            return
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/{SECRET}", got
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with posted_to(lambda sent: f"{sent.command} {sent.path} {sent.headers.get('Content-Length')}") as (url, got):
+        yield f"{url}/{SECRET}", got
 
 
 @pytest.fixture
