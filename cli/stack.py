@@ -79,14 +79,10 @@ class Stack:
         return Guardrail(self.settings, lambda: datetime.now(UTC))
 
     def watched(self) -> list[str]:
-        """Names of the buckets whose deletes must be seen: listed as enrolled, or judged before; the drill's is not."""
-        names = {name for name, _ in self.guard.enrolment().buckets()}
-        if self.exists:
-            known = self.guard.store.recall_all(
-                self.settings.account_id, self.settings.aws_region, now=self.guard.clock()
-            )
-            names |= {bucket.name for bucket, memory in known.items() if bucket.is_bucket and sweep.is_ours(memory)}
-        return sorted(names - {self.settings.canary_bucket})
+        """Names of the buckets whose deletes must be seen; without a stack nothing was judged before."""
+        account, region = self.settings.account_id, self.settings.aws_region
+        known = self.guard.store.recall_all(account, region, now=self.guard.clock()) if self.exists else {}
+        return sweep.watched(self.guard, known)
 
     @cached_property
     def settings(self) -> Settings:

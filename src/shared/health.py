@@ -42,9 +42,7 @@ def look(guard: Guardrail, trigger: Trigger) -> Evidence:
     """Remember, then read live, as for a bucket."""
     settings = guard.settings
     memories = guard.store.recall_all(settings.account_id, settings.aws_region, now=guard.clock())
-    listed = {name for name, _ in guard.enrolment().buckets()}
-    known = {bucket.name for bucket, memory in memories.items() if bucket.is_bucket and sweep.is_ours(memory)}
-    enrolled = sorted((listed | known) - {settings.canary_bucket})
+    enrolled = sweep.watched(guard, memories)
     now = guard.clock()
     reading = health.read(settings, clients, enrolled, now)
     guard.notes.note_look(LastLook(at=now, canary_logged=reading.canary_logged))

@@ -58,6 +58,13 @@ def sweep(guard: Guardrail) -> Report:
     return pay(guard, settled, Report(transitions=transitions, errors=tuple(errors), heartbeat="SweepDone"))
 
 
+def watched(guard: Guardrail, memories: Mapping[BucketKey, Memory]) -> list[str]:
+    """Names of the buckets whose deletes must be seen: listed as enrolled, or judged before; the drill's is not."""
+    listed = {name for name, _ in guard.enrolment().buckets()}
+    known = {bucket.name for bucket, memory in memories.items() if bucket.is_bucket and is_ours(memory)}
+    return sorted((listed | known) - {guard.settings.canary_bucket})
+
+
 def is_ours(memory: Memory) -> bool:
     """Judged before; of a deleted bucket only until its findings are closed and its deeds are summed up."""
     if memory.last is None or not memory.last.gone:
