@@ -37,7 +37,7 @@ def _sees_again(e: Evidence) -> bool:
     """All is well, and what was wrong could be looked at: a refused look ends no trouble."""
     if not isinstance(e.reading, GuardrailHealth) or e.reading.troubles or _in_between(e):
         return False
-    blind = [f for f in e.memory.findings if f.is_open and f.control == "guardrail-blind"]
+    blind = [f for f in e.memory.findings if f.is_open and f.control == GUARDRAIL_BLIND.id]
     told = {condition.about for finding in blind for condition in finding.conditions}
     return not told & {condition.about for condition in e.reading.unknown}
 
@@ -78,11 +78,11 @@ def _guardrail_tampered(e: Evidence) -> bool:
     """Somebody changed or stopped what the guardrail is made of, or the trail that feeds it, but by a known deploy."""
     if not isinstance(e.reading, GuardrailHealth):
         return False
-    return policies_changed(e) or (unseen_deploy(e) and bool(e.rules.deploy_principals)) or _tampered_with(e)
-
-
-def _tampered_with(e: Evidence) -> bool:
-    return _changed_us(e) and not _is_deploy(e)
+    return (
+        policies_changed(e)
+        or (unseen_deploy(e) and bool(e.rules.deploy_principals))
+        or (_changed_us(e) and not _is_deploy(e))
+    )
 
 
 def _changed_us(e: Evidence) -> bool:
