@@ -1,26 +1,22 @@
 """`guardrail doctor`: would anything be noticed? Before and after deploying, with the operator's own credentials."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import timedelta
 
 import click
-from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.markup import escape
 
 from cli.stack import Stack
 from shared import overdue
 from shared.aws import health, trails
-from shared.aws.calling import is_refused
-from shared.aws.parts import refused
+from shared.aws.parts import bad, fine
 from shared.facts import Condition, RootState, State
 
 STALE = timedelta(minutes=45)
 """Three looks at itself that should have been."""
-
-type Look = Callable[[Stack], Iterator[Condition]]
 
 
 @click.command()
@@ -45,34 +41,16 @@ def doctor(stack: Stack, as_json: bool) -> int:
 
 def conditions(stack: Stack) -> list[Condition]:
     """What all looks find."""
-    return [each for look in LOOKS for each in _guarded(look, stack)]
-
-
-def _guarded(look: Look, stack: Stack) -> Iterator[Condition]:
-    """A refused look is said, never taken for fine or for bad."""
-    try:
-        yield from look(stack)
-    except ClientError as error:
-        if not is_refused(error):
-            raise
-        yield refused((look.__doc__ or "").split(":")[0].lower(), error)
-
-
-def _fine(about: str, meaning: str) -> Condition:
-    return Condition(about=about, state=State.FINE, meaning=meaning)
-
-
-def _bad(about: str, meaning: str, mend: str) -> Condition:
-    return Condition(about=about, state=State.BAD, problem=f"{about}-bad", meaning=meaning, mend=mend)
+    return [each for look in LOOKS for each in health.guarded(look, stack)]
 
 
 def _deployed(stack: Stack) -> Iterator[Condition]:
     """Stack: is it there?"""
     if stack.exists:
-        yield _fine("stack", f"{stack.name} is deployed in {stack.settings.aws_region}")
+        yield fine("stack", f"{stack.name} is deployed in {stack.settings.aws_region}")
     else:
         meaning = f"no stack {stack.name} in {stack.settings.aws_region}: nothing is watched here"
-        yield _bad("stack", meaning, "sam build && sam deploy --guided")
+        yield bad("stack", "bad", meaning, "sam build && sam deploy --guided")
 
 
 def _health(stack: Stack) -> Iterator[Condition]:
@@ -94,7 +72,7 @@ def _drill(stack: Stack, *, canary_logged: bool) -> Iterator[Condition]:
     yield from overdue.conditions(stack.guard.notes.drill(), stack.settings, stack.guard.clock(), ())
     if not canary_logged and stack.settings.watch_version_deletes:
         meaning = f"no trail logs the deletes of the drill's bucket {canary}: that half of the drill is left out"
-        yield _bad("drill", meaning, f"add this selector to a trail: {json.dumps(_canary_selector(stack))}")
+        yield bad("drill", "bad", meaning, f"add this selector to a trail: {json.dumps(_canary_selector(stack))}")
 
 
 def _canary_selector(stack: Stack) -> dict[str, object]:
@@ -116,11 +94,11 @@ def _last_look(stack: Stack) -> Iterator[Condition]:
         return
     look = stack.guard.notes.look()
     if look is not None and stack.guard.clock() - look.at <= STALE:
-        yield _fine("look", f"the guardrail looked at itself at {look.at:%Y-%m-%d %H:%M} UTC")
+        yield fine("look", f"the guardrail looked at itself at {look.at:%Y-%m-%d %H:%M} UTC")
     else:
         when = f"since {look.at:%Y-%m-%d %H:%M} UTC" if look else "yet"
         meaning = f"the guardrail has not looked at itself {when}: it would not notice that it is blind"
-        yield _bad("look", meaning, stack.outputs["HealthNow"])
+        yield bad("look", "bad", meaning, stack.outputs["HealthNow"])
 
 
 def _second_way_out(stack: Stack) -> Iterator[Condition]:
@@ -130,11 +108,11 @@ def _second_way_out(stack: Stack) -> Iterator[Condition]:
     topic = stack.settings.silence_topic_arn
     attributes = stack.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]
     if int(attributes.get("SubscriptionsConfirmed", 0)):
-        yield _fine("second way", "somebody is told when the guardrail is silenced")
+        yield fine("second way", "somebody is told when the guardrail is silenced")
     else:
         where = f"--region {stack.settings.aws_region} --topic-arn {topic} --protocol email"
         mend = f"aws sns subscribe {where} --notification-endpoint you@example.com"
-        yield _bad("second way", "nobody has confirmed to be told when the guardrail is silenced", mend)
+        yield bad("second way", "bad", "nobody has confirmed to be told when the guardrail is silenced", mend)
 
 
 def _root(stack: Stack) -> Iterator[Condition]:
@@ -147,11 +125,11 @@ def _root(stack: Stack) -> Iterator[Condition]:
         return
     if root.access_key:
         mend = "as root: console, Security credentials, Access keys, Delete"
-        yield _bad("root", "root has an access key: it can do everything", mend)
+        yield bad("root", "bad", "root has an access key: it can do everything", mend)
     else:
-        yield _fine("root", "root has no access key")
+        yield fine("root", "root has no access key")
     if root.codes:
-        yield _fine("root", "root has a device that shows codes")
+        yield fine("root", "root has a device that shows codes")
     else:
         meaning = (
             "no device of root is known that shows codes (a hardware token is in no list): MFA delete cannot be changed"
@@ -161,7 +139,7 @@ def _root(stack: Stack) -> Iterator[Condition]:
         yield Condition(about="root", state=state, meaning=meaning, mend=mend)
 
 
-LOOKS: tuple[Look, ...] = (_deployed, _health, _last_look, _second_way_out, _root)
+LOOKS: tuple[health.Look[Stack], ...] = (_deployed, _health, _last_look, _second_way_out, _root)
 
 
 def _show(console: Console, condition: Condition) -> None:

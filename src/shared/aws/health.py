@@ -18,7 +18,8 @@ FAILURES = ("DeadLetterQueue", "OnFailureQueue")
 DEPLOY_LIMIT = timedelta(hours=1)
 """A part that CloudFormation has been changing for longer is stuck, and no excuse."""
 
-type Look = Callable[[Stack], Iterator[Condition]]
+type Look[S] = Callable[[S], Iterator[Condition]]
+"""A look at one kind of part. Its docstring begins with what it looks at, up to the colon."""
 
 
 def read(settings: Settings, clients: Clients, enrolled: Sequence[str], now: datetime) -> GuardrailHealth:
@@ -58,7 +59,7 @@ def guarded_policies(stack: Stack) -> tuple[str, tuple[Condition, ...]]:
         return "", (refused("policies", error),)
 
 
-def guarded(look: Look, stack: Stack) -> Iterator[Condition]:
+def guarded[S](look: Look[S], stack: S) -> Iterator[Condition]:
     """A refused look is said, never taken for fine or for bad."""
     try:
         yield from look(stack)
@@ -165,6 +166,6 @@ def _exists(cloudformation: Any, name: str) -> bool:
         raise
 
 
-LOOKS: tuple[Look, ...] = (
+LOOKS: tuple[Look[Stack], ...] = (
     wiring.rules, wiring.schedules, _functions, _queues, outlets.topics, outlets.key, outlets.alarms, _regions,
 )  # fmt: skip
