@@ -17,7 +17,7 @@ def conditions(drill: Drill | None, settings: Settings, now: datetime, waiting: 
     if drill is None or not settings.canary_bucket:
         return
     name = f"the drill of {quoting.minute(drill.at)}"
-    mend = f"guardrail --stack {settings.stack_name} --region {settings.aws_region} doctor"
+    mend = f"{settings.command} doctor"
     overdue = [half for half in drill.missing if now - drill.at > LIMIT]
     for half in overdue:
         last = f"messages in {', '.join(waiting)}" if waiting else _last_link(drill.id_of(half))
@@ -32,9 +32,7 @@ def conditions(drill: Drill | None, settings: Settings, now: datetime, waiting: 
         meaning = f"{name} was the last; one is due every day"
         yield Condition(about="drill", state=State.BAD, problem="drill-missing", meaning=meaning, mend=mend)
     elif not overdue:
-        yield Condition(
-            about="drill", state=State.FINE, meaning=f"the drill of {drill.at:%Y-%m-%d %H:%M} UTC {_came(drill)}"
-        )
+        yield Condition(about="drill", state=State.FINE, meaning=f"{name} {_came(drill)}")
 
 
 def _came(drill: Drill) -> str:

@@ -44,6 +44,11 @@ class Settings:
         """`prod (111122223333)`, or the id alone when the account was given no name."""
         return f"{self.account_name} ({self.account_id})" if self.account_name else self.account_id
 
+    @property
+    def command(self) -> str:
+        """How the operator calls the command line for this very stack; what it is to do follows."""
+        return f"guardrail --stack {self.stack_name} --region {self.aws_region}"
+
 
 _MAY_BE_EMPTY = {
     "account_name", "root_contact", "security_contact", "deploy_principals", "heartbeat_url", "canary_bucket",

@@ -117,10 +117,7 @@ def _queues(stack: Stack) -> Iterator[Condition]:
             yield bad("queue", "gone", f"{part.tail} is gone: what fails is lost", redeploy(stack.settings))
         elif count:
             meaning = f"{count} message(s) wait in {logical_id}: something was not looked at"
-            mend = (
-                f"guardrail --stack {stack.settings.stack_name} --region {stack.settings.aws_region} redrive --dry-run"
-            )
-            yield bad("queue", "waiting", meaning, mend)
+            yield bad("queue", "waiting", meaning, f"{stack.settings.command} redrive --dry-run")
         else:
             yield fine("queue", f"{logical_id} is empty")
 

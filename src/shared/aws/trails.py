@@ -123,8 +123,7 @@ def _deletes(settings: Settings, clients: Clients, trails: Sequence[Trail], enro
         problem="deletes-unseen",
         meaning=f"deletes of versions go unseen on {', '.join(unseen[:NAMED])}{more}: no trail logs them, and S3's own "
         "events are off there",
-        mend=f"guardrail --stack {settings.stack_name} --region {settings.aws_region} selectors --write"
-        f" (or {redeploy(settings)} --parameter-overrides Trail=deletes)",
+        mend=f"{settings.command} selectors --write (or {redeploy(settings)} --parameter-overrides Trail=deletes)",
     )
 
 
