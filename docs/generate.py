@@ -10,6 +10,7 @@ import importlib
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from shared.evidence import Control  # noqa: E402
 HEAD = """# Controls
 
 Written by `make docs` from `src/shared/controls.py`; do not edit. What raises each one, and what does not, stands row
-by row in `events/cases.toml`.
+by row in `events/cases.toml`. A finding closes by itself when the fourth column is true, and that is told. What to do
+is a section of the runbook: the alert brings it filled in for its bucket, and `guardrail runbook BUCKET --section NAME`
+prints it.
 
-| control | alert's headline | what it means | ends | runbook section | also known as |
+| control | alert's headline | what it means | when it closes | what to do | also known as |
 | --- | --- | --- | --- | --- | --- |
 """
 
@@ -117,11 +120,17 @@ def controls_page() -> str:
 
 
 def _row(control: Control) -> str:
-    ends = "when it is no longer so" if control.clears else "a deed: after 30 days"
-    meaning = " ".join((control.holds.__doc__ or "").split())
-    return (
-        f"| `{control.id}` | {control.title} | {meaning} | {ends} | `{control.runbook}` | {'; '.join(control.refs)} |\n"
-    )
+    ends = _said(control.clears) if control.clears else "A deed: by `guardrail ack`, or after 30 days."
+    todo = f"[`{control.runbook}`](../runbook/RUNBOOK.md#{control.runbook})"
+    refs = "; ".join(control.refs)
+    return f"| `{control.id}` | {control.title} | {_said(control.holds)} | {ends} | {todo} | {refs} |\n"
+
+
+def _said(predicate: Callable[..., bool]) -> str:
+    """A predicate's docstring, on one line. One without leaves a hole in the page."""
+    if not predicate.__doc__:
+        raise SystemExit(f"docs: {predicate.__name__} needs a docstring: docs/controls.md quotes it")
+    return " ".join(predicate.__doc__.split())
 
 
 def template_text() -> str:

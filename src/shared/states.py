@@ -77,6 +77,7 @@ def _versioning_suspended(e: Evidence) -> bool:
 
 
 def _not_suspended(e: Evidence) -> bool:
+    """Versioning is on."""
     return e.verdict in {Verdict.PROTECTED, Verdict.UNPROTECTED, Verdict.EXEMPT}
 
 
@@ -125,6 +126,7 @@ def _protection_tag_removed(e: Evidence) -> bool:
 
 
 def _tagged_again(e: Evidence) -> bool:
+    """The bucket carries the tag."""
     return isinstance(e.reading, BucketState) and e.reading.tagged
 
 
@@ -157,6 +159,7 @@ def _lifecycle_conflict(e: Evidence) -> bool:
 
 
 def _no_conflict(e: Evidence) -> bool:
+    """There is no lifecycle configuration, or MFA delete is on, or need not be."""
     found = _lifecycle(e)
     return protected_or_exempt(e) or (found is not None and not found.rules)
 
@@ -199,6 +202,7 @@ def accepted_expiries(e: Evidence) -> tuple[Expiry, ...] | None:
 
 
 def _no_new_expiries(e: Evidence) -> bool:
+    """The rule is gone, or deletes no more than was accepted before; or MFA delete is on."""
     return mfa_delete_on(e) or (_lifecycle(e) is not None and not new_expiries(e))
 
 
@@ -223,6 +227,7 @@ def _exception_invalid(e: Evidence) -> bool:
 
 
 def _exception_sound(e: Evidence) -> bool:
+    """The exception is valid, or gone."""
     return isinstance(e.reading, BucketState) and why_exception_invalid(e) is None
 
 
@@ -263,11 +268,12 @@ def unreadable(e: Evidence) -> Unreadable | None:
 
 
 def _readable(e: Evidence) -> bool:
-    """Where the lifecycle configuration was refused, it must have been read; with MFA delete on there is none."""
+    """What was refused can be read."""
     if isinstance(e.reading, GuardrailHealth):
         return not e.reading.unknown
     if not isinstance(e.reading, BucketState) or e.verdict is None:
         return isinstance(e.reading, RootState)
+    # Where the lifecycle configuration was refused, it must have been read; with MFA delete on there is none.
     refused = any(f.is_open and READ_LIFECYCLE in f.detail for f in e.memory.findings)
     return unreadable(e) is None and (not refused or _lifecycle(e) is not None or mfa_delete_on(e))
 
@@ -302,6 +308,7 @@ def _root_access_key_present(e: Evidence) -> bool:
 
 
 def _no_root_access_key(e: Evidence) -> bool:
+    """Root has no access key."""
     return isinstance(e.reading, RootState) and not e.reading.access_key
 
 
@@ -331,6 +338,7 @@ def _root_mfa_absent(e: Evidence) -> bool:
 
 
 def _root_has_codes(e: Evidence) -> bool:
+    """Root has such a device."""
     return isinstance(e.reading, RootState) and e.reading.codes
 
 
