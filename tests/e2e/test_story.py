@@ -1,8 +1,11 @@
-"""Each step of the story that `make demo` lives through, and what it leaves behind."""
+"""Each step of the story that `make demo` lives through, what it leaves behind, and what README and docs show of it."""
 
 import io
 import json
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from rich.console import Console
 from local import demo
 from local.cloud import ROOM, Cloud
 from local.story import STEPS, Story
+from tests.unit import pages
 
 SILENT = {3, 7}
 
@@ -79,12 +83,33 @@ def test_nothing_was_denied_to_the_functions_and_nothing_failed(lived: Story) ->
 
 
 def test_the_readme_shows_what_the_demo_prints(lived: Story, console: Console) -> None:
-    shown = (ROOM / "README.md").read_text(encoding="utf-8").split("```text\n")[2].split("```")[0]
-    printed = console.export_text()
-    assert without_times(shown) in without_times(printed)
+    _, shown = pages.blocks(pages.README, "text")
+    assert without_times(shown) in without_times(console.export_text())
     assert lived.steps
 
 
+def test_the_readme_shows_the_mail_of_that_demo(lived: Story) -> None:
+    shown, _ = pages.blocks(pages.README, "text")
+    mail = (lived.folder / "alerts" / "05-mfa-delete-disabled.txt").read_text(encoding="utf-8")
+    assert without_times(mail).startswith(without_times(shown))
+
+
+@pytest.mark.parametrize(
+    ("page", "command", "output"),
+    [(page.name, *each) for page in pages.PAGES for each in pages.shown(page)],
+    ids=[f"{page.name}-{command}" for page in pages.PAGES for command, _ in pages.shown(page)],
+)
+def test_what_a_page_shows_of_a_command_is_what_it_prints(lived: Story, page: str, command: str, output: str) -> None:
+    name, *words = shlex.split(command)
+    assert name == "guardrail", f"{page}: only the operator's command is run again"
+    typed = [sys.executable, "-m", "cli.main", "--stack", "guardrail", *words]
+    environment = lived.cloud.environment() | {"PYTHONPATH": "src:.", "COLUMNS": "100"}
+    done = subprocess.run(typed, cwd=ROOM, env=environment, capture_output=True, text=True, check=False)
+    assert without_times(done.stdout) == without_times(output)
+
+
 def without_times(text: str) -> str:
-    """Times differ from run to run."""
-    return re.sub(r" +[0-9]+ ms", " N ms", text)
+    """Times, and the ids that hang on them, differ from run to run."""
+    text = re.sub(r" +[0-9]+ ms", " N ms", text)
+    text = re.sub(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}( [0-9]{2}:[0-9]{2}(:[0-9]{2})?)?\b", "DAY", text)
+    return "".join(f"{line.rstrip()}\n" for line in re.sub(r"\b[0-9a-f]{8}\b", "ID", text).splitlines())

@@ -6,27 +6,52 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "events" / "README.md"]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+from tests.unit import pages
+from tests.unit.pages import PAGES, ROOT
+
+README = pages.README.read_text(encoding="utf-8")
+TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}(:[0-9]{2})?")
 
 
 def test_the_readme_is_one_screen() -> None:
     assert len(README.splitlines()) <= 90
 
 
-def test_the_alert_in_the_readme_is_the_one_that_is_sent() -> None:
+def test_the_alert_in_the_readme_is_the_golden_one() -> None:
+    """But for bucket and times, which are the demo's; tests/e2e/test_story.py compares it with the demo's mail."""
     golden = (Path(__file__).parent / "golden" / "mfa-delete-disabled.txt").read_text(encoding="utf-8")
-    shown = README.split("```text\n")[1].split("```")[0]
+    shown, _ = pages.blocks(pages.README, "text")
     assert shown.startswith("Subject: ")
-    assert golden.startswith(shown.rstrip("\n"))
+    named = shown.rstrip("\n").replace("example-vault", "example-protected-bucket")
+    assert TIME.sub("TIME", golden).startswith(TIME.sub("TIME", named))
+
+
+def test_no_page_shows_an_output_that_no_test_compares() -> None:
+    """README's two are the demo's; any other stands right after its one command."""
+    for page in PAGES:
+        assert len(pages.blocks(page, "text")) == len(pages.shown(page)) + 2 * (page == pages.README), page.name
+    assert sum(len(pages.shown(page)) for page in PAGES) > 1
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+    links = re.findall(r"\]\(([^)#]*)(?:#([^)]+))?\)", page.read_text(encoding="utf-8"))
+    for target, anchor in links:
         if not target.startswith("https://"):
-            assert (page.parent / target).exists(), target
+            led_to = page.parent / target if target else page
+            assert led_to.exists(), target
+            assert not anchor or anchor in pages.anchors(led_to), f"{target}#{anchor}"
+
+
+def test_every_page_of_the_docs_is_reached_from_the_readme() -> None:
+    reached, next_ones = {pages.README}, [pages.README]
+    while next_ones:
+        page = next_ones.pop()
+        for target in re.findall(r"\]\(([^)#:]+\.md)", page.read_text(encoding="utf-8")):
+            found = (page.parent / target).resolve()
+            next_ones += [found] * (found not in reached)
+            reached.add(found)
+    assert {page.name for page in set(PAGES) - reached if page.parent.name == "docs"} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
