@@ -1,4 +1,4 @@
-"""How the guardrail itself stands, for `guardrail status`: three requests at most."""
+"""How the guardrail itself stands, for `guardrail status`: four requests at most."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from shared.watch import GUARDRAIL_BLIND
 def standing(stack: Stack, memories: Mapping[BucketKey, Memory]) -> dict[str, Any]:
     """What cannot be mailed when nobody listens: whether the guardrail sees, by its last look, and is heard."""
     if not stack.exists:
-        return {"sees_and_is_heard": True, "last_look": None, "heard": None, "findings": []}
+        return {"sees_and_is_heard": True, "last_look": None, "heard": None, "findings": [], "not_seen": []}
     key = BucketKey(account=stack.settings.account_id, region=stack.settings.aws_region, name=GUARDRAIL)
     findings = [f for f in memories.get(key, Memory()).findings if f.is_open]
     look, heard = stack.guard.notes.look(), stack.guard.topic.has_listener()
@@ -24,6 +24,7 @@ def standing(stack: Stack, memories: Mapping[BucketKey, Memory]) -> dict[str, An
         "sees_and_is_heard": heard and is_fresh and not is_blind,
         "last_look": look.at.isoformat() if look else None,
         "heard": heard,
+        "not_seen": list(stack.guard.store.topic().unlogged),
         "findings": [finding_entry(f) | {"conditions": [c.meaning for c in f.conditions]} for f in findings],
     }
 
@@ -38,6 +39,11 @@ def standing_lines(health: Mapping[str, Any]) -> list[str]:
         lines += [f"the guardrail has not looked at itself since {since}"] * (not lines)
     lines += [f"blind: {meaning}" for finding in health["findings"] for meaning in finding["conditions"]]
     return [*lines, "guardrail doctor says what mends it"]
+
+
+def not_seen_lines(health: Mapping[str, Any]) -> list[str]:
+    """Whose deletes no trail logs, by somebody's choice; that is no fault of the guardrail's."""
+    return [f"not seen: deletes by {each}" for each in health["not_seen"]]
 
 
 def finding_entry(finding: Finding) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from cli.screen import at_once, csv_text, is_narrow, printable
 from cli.stack import Stack
-from cli.standing import finding_entry, standing, standing_lines
+from cli.standing import finding_entry, not_seen_lines, standing, standing_lines
 from shared import sweep
 from shared.aws.buckets import tags_of
 from shared.evidence import Evidence, Memory
@@ -72,7 +72,7 @@ def status(stack: Stack, as_json: bool, as_csv: bool) -> int:
     elif as_csv:
         rows = (_row(name, entry) for name, entry in found.document["buckets"].items())
         click.echo(csv_text(COLUMNS, rows), nl=False)
-        for line in standing_lines(found.document["health"]):
+        for line in [*standing_lines(found.document["health"]), *not_seen_lines(found.document["health"])]:
             click.echo(printable(line), err=True)
     else:
         _show(found.document)
@@ -235,6 +235,8 @@ def _show(document: Mapping[str, Any]) -> None:
     _show_buckets(console, document["buckets"])
     for line in standing_lines(document["health"]):
         console.print(escape(printable(line)), style="red")
+    for line in not_seen_lines(document["health"]):
+        console.print(escape(printable(line)), style="yellow")
     for name, finding in _findings(document):
         said = f"{finding['id']}  {finding['severity']:8} {finding['control']}: {name} ({finding['status']})"
         console.print(escape(said))

@@ -275,6 +275,7 @@ class GuardrailHealth:
     `feeding`: ARNs of the trails that log what the rules wait for. `policies`: a digest of the policies of our roles,
     topics and queues, empty if they may not be read. `deployed_at`: when CloudFormation last changed the stack.
     `canary_logged`: a trail logs the deletes of the drill's bucket. `deploying`: CloudFormation is at it right now.
+    `unlogged`: whose deletes the trails leave out, and which trail does; None if nobody could look.
     """
 
     conditions: tuple[Condition, ...]
@@ -283,6 +284,7 @@ class GuardrailHealth:
     deployed_at: str = ""
     deploying: bool = False
     canary_logged: bool = False
+    unlogged: tuple[str, ...] | None = None
 
     @property
     def troubles(self) -> tuple[Condition, ...]:

@@ -152,6 +152,7 @@ class Told:
     `versions_deleted` counts permanent deletes seen on the bucket since `seen_since`, which is `finding.watched_since`
     or, when that is longer ago than deletes are kept, later.
     `obstacles` is the runbook's paragraph about a lifecycle configuration (empty where no runbook needs it).
+    `unlogged`: whose deletes the trails leave out, and which trail does, so that they are not seen.
     """
 
     finding: Finding
@@ -159,6 +160,7 @@ class Told:
     versions_deleted: int = 0
     seen_since: datetime | None = None
     obstacles: str = ""
+    unlogged: tuple[str, ...] = ()
 
     @property
     def is_bad_news(self) -> bool:

@@ -208,6 +208,11 @@ class Guardrail:
             self.store.note_listener(confirmed=confirmed)
         return was != confirmed
 
+    def note_unlogged(self, unlogged: tuple[str, ...]) -> None:
+        """Keep whose deletes the trails leave out, where every alert reads it anyway."""
+        if self.store.topic().unlogged != unlogged:
+            self.store.note_unlogged(unlogged)
+
     def tell(
         self, owed: Sequence[Owed], looked: Mapping[BucketKey, Looked], report: Report, *, gathers: bool = False
     ) -> Report:

@@ -46,6 +46,8 @@ def look(guard: Guardrail, trigger: Trigger) -> Evidence:
     now = guard.clock()
     reading = health.read(settings, clients, enrolled, now)
     guard.notes.note_look(LastLook(at=now, canary_logged=reading.canary_logged))
+    if reading.unlogged is not None:
+        guard.note_unlogged(reading.unlogged)
     drilled = _drilled(guard, now)
     reading = replace(reading, conditions=(*reading.conditions, *drilled))
     return guard.weigh(trigger, memories.get(trigger.bucket, Memory()), reading)

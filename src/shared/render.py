@@ -126,6 +126,7 @@ def _document(told: Told, settings: Settings, page: str) -> dict[str, object]:
         "count": f.count,
         "versions_deleted": told.versions_deleted,
         "watched_since": (told.seen_since or f.watched_since).isoformat(),
+        "not_seen": [each[:VALUE_LIMIT] for each in told.unlogged],
         "is_proof": f.is_proof,
         "acknowledged_by": f.acknowledged_by or None,
         "why": f.why[:VALUE_LIMIT] or None,

@@ -3,10 +3,14 @@
 Source: CloudTrail API reference, EventSelector and AdvancedFieldSelector.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 WRITES = {"All", "WriteOnly"}
+
+type Fields = list[Mapping[str, Any]]
+"""The conditions of one advanced selector, all of which must be met."""
 
 
 def logs_management_writes(selectors: Mapping[str, Any]) -> bool:
@@ -19,20 +23,43 @@ def logs_management_writes(selectors: Mapping[str, Any]) -> bool:
 
 def logs_deletes_of(bucket: str, selectors: Mapping[str, Any], partition: str = "aws") -> bool:
     """Whether it covers DeleteObject of any object of this bucket."""
-    arn = f"arn:{partition}:s3:::{bucket}/"
-    for each in selectors.get("EventSelectors") or []:
-        values = [value for source in each.get("DataResources", []) for value in source.get("Values", [])]
-        if each.get("ReadWriteType", "All") in WRITES and any(_covers(value, bucket) for value in values):
-            return True
+    return bool(_of_deletes(bucket, selectors, partition))
+
+
+def left_out(bucket: str, trails: Iterable[Mapping[str, Any]], partition: str = "aws") -> set[str]:
+    """Who may delete in this bucket without that any of these answers covers it, though they cover everybody else.
+
+    Returns ARNs, with a star for what may follow or precede: what a selector starts or ends with.
+    """
+    excluded = [_excluded(fields) for each in trails for fields in _of_deletes(bucket, each, partition)]
+    everybody = set().union(*excluded)
+    return {who for who in everybody if all(any(fnmatchcase(who, wider) for wider in one) for one in excluded)}
+
+
+def _excluded(fields: Fields) -> set[str]:
+    """Whom one selector leaves out."""
+    by_arn = [each for each in fields if each["Field"] == "userIdentity.arn"]
+    shapes = {"NotEquals": "{}", "NotStartsWith": "{}*", "NotEndsWith": "*{}"}
+    return {shape.format(arn) for each in by_arn for how, shape in shapes.items() for arn in each.get(how) or []}
+
+
+def _of_deletes(bucket: str, selectors: Mapping[str, Any], partition: str) -> list[Fields]:
+    """The selectors that cover deletes of any object of this bucket; a basic one has no fields, and excludes nobody."""
     call = {
         "eventCategory": "Data",
         "resources.type": "AWS::S3::Object",
         "eventName": "DeleteObject",
         "readOnly": "false",
         "eventSource": "s3.amazonaws.com",
-        "resources.ARN": arn,
+        "resources.ARN": f"arn:{partition}:s3:::{bucket}/",
     }
-    return any(_matches(each, call) for each in _advanced(selectors))
+    basic: list[Fields] = [[] for each in selectors.get("EventSelectors") or [] if _basic_covers(each, bucket)]
+    return basic + [fields for fields in _advanced(selectors) if _matches(fields, call)]
+
+
+def _basic_covers(selector: Mapping[str, Any], bucket: str) -> bool:
+    values = [value for source in selector.get("DataResources", []) for value in source.get("Values", [])]
+    return selector.get("ReadWriteType", "All") in WRITES and any(_covers(value, bucket) for value in values)
 
 
 def _covers(value: str, bucket: str) -> bool:
@@ -40,11 +67,11 @@ def _covers(value: str, bucket: str) -> bool:
     return value.endswith((":s3", ":s3:::")) or value.endswith(f":s3:::{bucket}/")
 
 
-def _advanced(selectors: Mapping[str, Any]) -> list[list[Mapping[str, Any]]]:
+def _advanced(selectors: Mapping[str, Any]) -> list[Fields]:
     return [each.get("FieldSelectors", []) for each in selectors.get("AdvancedEventSelectors") or []]
 
 
-def _matches(fields: list[Mapping[str, Any]], call: Mapping[str, str]) -> bool:
+def _matches(fields: Fields, call: Mapping[str, str]) -> bool:
     """All fields must let the call by; a field that we know nothing of (a user's ARN) leaves some calls out."""
     return all(
         _lets_by(each, call[each["Field"]]) if each["Field"] in call else _excludes_only(each) for each in fields

@@ -128,6 +128,7 @@ class Teller:
         return Told(finding=owed.finding, change=owed.change, versions_deleted=lost, seen_since=since)
 
     def _single(self, told: Told, looked: Mapping[BucketKey, Looked]) -> Alert:
+        told = replace(told, unlogged=self._what_is_known().unlogged)
         is_protection = told.finding.control in PROTECTION and told.is_bad_news
         if is_protection:
             told = replace(told, obstacles=self._obstacles(told.finding.bucket, looked))

@@ -30,6 +30,8 @@ from shared.states import (
 )
 from shared.watch import GUARDRAIL_BLIND, GUARDRAIL_CHANGED, GUARDRAIL_TAMPERED
 
+UNLOGGED_NAMED = 3
+"""So many principals that trails leave out are named in an alert."""
 WHAT_IT_IS = (
     "MFA delete makes S3 refuse, to everyone but the account's root user with a one-time code, "
     "to delete object versions for good or to change the bucket's versioning."
@@ -248,7 +250,9 @@ def _loss(told: Told, settings: Settings) -> str:
     """Was anything lost. Never a bare "no": all that can be said is what was seen."""
     finding = told.finding
     if finding.control == VERSION_DELETED.id:
-        return f"Was anything lost: {_versions(finding)} permanently deleted (so far, by this principal)."
+        return (
+            f"Was anything lost: {_versions(finding)} permanently deleted (so far, by this principal).{_not_seen(told)}"
+        )
     if finding.control == BUCKET_DELETED.id:
         return "Was anything lost: everything that was in it; only an empty bucket can be deleted."
     if finding.control in {VERSION_DELETE_DENIED.id, VERSIONING_CHANGE_DENIED.id}:
@@ -259,11 +263,23 @@ def _loss(told: Told, settings: Settings) -> str:
             "and those are not watched."
         )
     if told.versions_deleted:
-        plural = "version" if told.versions_deleted == 1 else "versions"
-        return f"Was anything lost: {told.versions_deleted} {plural} deleted for good, seen {_since(told)}."
+        lost = f"{_counted(told.versions_deleted)} deleted for good, seen {_since(told)}"
+        return f"Was anything lost: {lost}.{_not_seen(told)}"
     if not settings.watch_version_deletes:
         return "Was anything lost: cannot tell; permanent deletes are not watched, by choice (WatchVersionDeletes=no)."
-    return f"Was anything lost: no permanent delete seen {_since(told)} (seen means: logged by a trail)."
+    seen = f"no permanent delete seen {_since(told)} (seen means: logged by a trail)"
+    return f"Was anything lost: {seen}.{_not_seen(told)}"
+
+
+def _not_seen(told: Told) -> str:
+    """Whose deletes no trail logs, by choice; they may have deleted everything."""
+    if not told.unlogged:
+        return ""
+    named = ", ".join(quoting.plain(each, 200) for each in told.unlogged[:UNLOGGED_NAMED])
+    more = len(told.unlogged) - UNLOGGED_NAMED
+    others = f" and {more} more (guardrail status names them)" if more > 0 else ""
+    who = "1 principal" if len(told.unlogged) == 1 else f"{len(told.unlogged)} principals"
+    return f" Deletes by {who} excluded from the trail's logging are not seen: {named}{others}."
 
 
 def _since(told: Told) -> str:

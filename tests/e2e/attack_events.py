@@ -14,6 +14,7 @@ from local.cloud import Credentials
 from tests.e2e.attack_buckets import LOSE, lose
 from tests.e2e.attack_stage import TAG, Acts, Attacker, Moves, Stage
 from tests.e2e.local_setting import OFF
+from tests.e2e.test_operator import guardrail
 
 MOVES = Moves()
 REFUSED = 1000
@@ -108,7 +109,7 @@ def by_mrap(stage: Stage) -> Acts:
     12,
     "delete versions as the bulk-delete role that the trail's selectors leave out",
     silent="what no trail logs, no event tells of, and a deleted version leaves nothing that a sweep could find; a "
-    "bucket that sends its own events to EventBridge is told of all the same",
+    "bucket that sends its own events to EventBridge is told of all the same; status, report and alerts name the role",
 )
 def as_bulk_role(stage: Stage) -> Acts:
     attacker, bucket = stage.attacker("sts:AssumeRole"), stage.vault("bulky-vault")
@@ -126,6 +127,10 @@ def as_bulk_role(stage: Stage) -> Acts:
     yield
     lose(Attacker(stage.cloud, session, BULK), bucket, *versions)
     yield
+    left_out = f"arn:aws:sts::{stage.cloud.account}:assumed-role/{BULK}/* (excluded by trail lab)"
+    status, report = (json.loads(guardrail(stage.cloud, verb, "--json").stdout) for verb in ("status", "report"))
+    assert status["health"]["not_seen"] == [left_out], "what is not seen is said"
+    assert any(left_out in each["meaning"] for each in report["guardrail"]["conditions"])
 
 
 # Row 14 -------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
-"""What a look at trails says of one that cannot deliver its logs; no cloud of ours ever sets that, so it is told."""
+"""What a look at trails says of one that cannot deliver its logs, and of whom their selectors leave out."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,8 +18,13 @@ MANAGEMENT: list[Any] = [{"Name": "settings", "FieldSelectors": [{"Field": "even
 OTHERS: list[Any] = [{"Name": "others", "FieldSelectors": [{"Field": "eventCategory", "Equals": ["Insight"]}]}]
 
 
-def looked(stage: Stage, error: str, selectors: list[Any], *, is_logging: bool = True) -> trails.TrailsRead:
-    """A look at one trail with this delivery error; nothing is enrolled."""
+BULK = f"arn:aws:sts::{ACCOUNT}:assumed-role/bulk/"
+
+
+def looked(
+    stage: Stage, error: str, selectors: list[Any], *, is_logging: bool = True, enrolled: Sequence[str] = ()
+) -> trails.TrailsRead:
+    """A look at one trail with this delivery error, which no cloud of ours ever sets."""
     cloudtrail = boto3.client("cloudtrail", region_name="us-east-1")
     with Stubber(cloudtrail) as stub:
         trail = {"Name": "main", "TrailARN": ARN, "HomeRegion": "us-east-1", "IsMultiRegionTrail": True}
@@ -29,7 +36,7 @@ def looked(stage: Stage, error: str, selectors: list[Any], *, is_logging: bool =
         )
         if is_logging:
             stub.add_response("get_event_selectors", {"TrailARN": ARN, "AdvancedEventSelectors": selectors})
-        return trails.read(stage.guard.settings, {"cloudtrail": cloudtrail, "s3": stage.s3}.__getitem__, [])
+        return trails.read(stage.guard.settings, {"cloudtrail": cloudtrail, "s3": stage.s3}.__getitem__, enrolled)
 
 
 def test_a_trail_that_feeds_us_and_cannot_deliver_is_high_with_the_error_and_blinds_nobody(stage: Stage) -> None:
@@ -51,3 +58,29 @@ def test_a_trail_that_delivers_or_does_not_feed_us_is_no_delivery_trouble(
 ) -> None:
     read = looked(stage, error, selectors, is_logging=is_logging)
     assert [each for each in read.conditions if each.about == "delivery"] == []
+
+
+DELETES: list[Any] = [
+    {
+        "Name": "deletes, but for one role",
+        "FieldSelectors": [
+            {"Field": "eventCategory", "Equals": ["Data"]},
+            {"Field": "resources.type", "Equals": ["AWS::S3::Object"]},
+            {"Field": "userIdentity.arn", "NotStartsWith": [BULK]},
+        ],
+    }
+]
+
+
+def test_a_role_that_a_trail_leaves_out_is_named_with_the_trail_and_is_nobodys_fault(stage: Stage) -> None:
+    read = looked(stage, "", MANAGEMENT + DELETES, enrolled=["vault"])
+    assert read.unlogged == (f"{BULK}* (excluded by trail main)",)
+    said = [each.meaning for each in read.conditions if "not seen" in each.meaning]
+    assert said == [f"by choice, not seen: deletes by {BULK}* (excluded by trail main)"]
+    assert {each.state for each in read.conditions} == {State.FINE}
+
+
+def test_nobody_is_named_where_deletes_are_not_watched_or_nothing_is_enrolled(stage: Stage) -> None:
+    assert looked(stage, "", MANAGEMENT + DELETES).unlogged == ()
+    stage.guard.settings = replace(stage.guard.settings, watch_version_deletes=False)
+    assert looked(stage, "", MANAGEMENT + DELETES, enrolled=["vault"]).unlogged == ()

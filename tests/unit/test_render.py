@@ -167,6 +167,26 @@ def test_text(name: str) -> None:
     golden(name, as_sent(CASES[name]))
 
 
+UNLOGGED = tuple(f"arn:aws:sts::111122223333:assumed-role/{name}/* (excluded by trail main)" for name in "abcd")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_answer_to_was_anything_lost_that_rests_on_what_was_seen_names_whom_no_trail_logs(name: str) -> None:
+    told = CASES[name]
+    before, after = (as_sent(each).splitlines() for each in (told, replace(told, unlogged=UNLOGGED[:1])))
+    [*changed] = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    rests = "no permanent delete seen", "deleted for good, seen", "permanently deleted (so far"
+    answers = [line for line in before if line.startswith("Was anything lost:") and any(each in line for each in rests)]
+    ending = f" Deletes by 1 principal excluded from the trail's logging are not seen: {UNLOGGED[0]}."
+    assert changed == [(line, line + ending) for line in answers]
+
+
+def test_many_whom_no_trail_logs_are_counted_and_the_first_are_named() -> None:
+    text = render.alert(replace(CASES["mfa-delete-disabled"], unlogged=UNLOGGED), TOLD).text
+    named = ", ".join(UNLOGGED[:3])
+    assert f"Deletes by 4 principals excluded from the trail's logging are not seen: {named} and 1 more (g" in text
+
+
 def test_the_runbook_for_a_bucket_with_a_lifecycle_configuration() -> None:
     golden("runbook.turn-mfa-delete-on", render.runbook_page(CASES["mfa-delete-missing"], TOLD) + "\n")
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.selectors import logs_deletes_of, logs_management_writes
+from shared.selectors import left_out, logs_deletes_of, logs_management_writes
 
 
 def advanced(**fields: dict[str, list[str]]) -> dict[str, Any]:
@@ -72,3 +72,34 @@ def data(*values: str, how: str = "All") -> dict[str, Any]:
 )
 def test_deletes_of_a_bucket(selectors: dict[str, Any], logs: bool) -> None:
     assert logs_deletes_of("vault", selectors) is logs
+
+
+BULK, NIGHT = "arn:aws:sts::111122223333:assumed-role/bulk/", "arn:aws:sts::111122223333:assumed-role/night/"
+
+
+def but(*who: str, how: str = "NotStartsWith") -> dict[str, Any]:
+    """Deletes of everybody but these."""
+    return advanced(**OBJECTS, userIdentity_arn={how: list(who)})
+
+
+@pytest.mark.parametrize(
+    ("trails", "who"),
+    [
+        ([but(BULK)], {f"{BULK}*"}),
+        ([but(BULK, NIGHT)], {f"{BULK}*", f"{NIGHT}*"}),
+        ([but(f"{BULK}one", how="NotEquals")], {f"{BULK}one"}),
+        ([but("/one", how="NotEndsWith")], {"*/one"}),
+        ([advanced(**OBJECTS)], set()),
+        ([], set()),
+        ([advanced(**OBJECTS, userIdentity_arn={"StartsWith": [BULK]})], set()),
+        ([advanced(**OBJECTS, resources_ARN={"StartsWith": ["arn:aws:s3:::other/"]}), but(BULK)], {f"{BULK}*"}),
+        ([but(BULK) | data("arn:aws:s3:::vault/")], set()),
+        ([but(BULK), advanced(**OBJECTS)], set()),
+        ([but(BULK), but(NIGHT)], set()),
+        ([but(BULK, NIGHT), but(NIGHT)], {f"{NIGHT}*"}),
+        ([but(f"{BULK}one", how="NotEquals"), but(BULK)], {f"{BULK}one"}),
+        ([but(BULK), but("arn:aws:sts::111122223333:")], {f"{BULK}*"}),
+    ],
+)
+def test_who_is_left_out_is_whom_every_selector_leaves_out(trails: list[dict[str, Any]], who: set[str]) -> None:
+    assert left_out("vault", trails) == who

@@ -38,6 +38,7 @@ def read(settings: Settings, clients: Clients, enrolled: Sequence[str], now: dat
         deployed_at=max(part.changed_at for part in parts.values()).isoformat(),
         deploying=any(part.changing and now - part.changed_at < DEPLOY_LIMIT for part in parts.values()),
         canary_logged=logged.canary_logged,
+        unlogged=logged.unlogged,
     )
 
 
@@ -48,7 +49,7 @@ def guarded_trails(stack: Stack) -> trails.TrailsRead:
     except ClientError as error:
         if not is_refused(error):
             raise
-        return trails.TrailsRead(conditions=(refused("trail", error),), feeding=(), canary_logged=False)
+        return trails.TrailsRead(conditions=(refused("trail", error),), feeding=(), canary_logged=False, unlogged=None)
 
 
 def guarded_policies(stack: Stack) -> tuple[str, tuple[Condition, ...]]:

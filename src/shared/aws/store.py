@@ -5,7 +5,7 @@
     state        <account>#<region>#<bucket>#<control>[#...]      a finding
     owed         <finding id>#<time>#<change>                     an alert that SNS has not taken yet
     history      <account>#<region>#<bucket>#<time>#<rev>         what one commit changed, kept for auditors
-    guardrail    alert-topic                                      whether a confirmed subscription was seen; the pace
+    guardrail    alert-topic                                      confirmed subscription, pace, who is not logged
 
 A commit names the `rev` of the bucket that it read before it read S3, and raises it by one: two functions that look at
 one bucket at once cannot both settle on what they saw, and an older read never overwrites a newer one.
@@ -78,11 +78,13 @@ class KnownTopic:
     """What is known of the alert topic.
 
     confirmed: it had a confirmed subscription when the sweep last looked; False if it never did.
+    unlogged: whose deletes the trails leave out, by the last look at the guardrail itself.
     """
 
     confirmed: bool
     pace: Pace
     pace_doc: str
+    unlogged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,11 +162,17 @@ class Store:
         item: Item = dict(answer.get("Item", {}))
         doc = item.get("pace", {}).get("S", "")
         confirmed = bool(item.get("confirmed", {}).get("BOOL", False))
-        return KnownTopic(confirmed=confirmed, pace=_pace_from(doc) if doc else Pace(), pace_doc=doc)
+        unlogged = tuple(each["S"] for each in item.get("not_logged", {}).get("L", []))
+        pace = _pace_from(doc) if doc else Pace()
+        return KnownTopic(confirmed=confirmed, pace=pace, pace_doc=doc, unlogged=unlogged)
 
     def note_listener(self, *, confirmed: bool) -> None:
         """Keep what the sweep saw."""
         self._update_topic("SET confirmed = :new", {":new": {"BOOL": confirmed}})
+
+    def note_unlogged(self, unlogged: Sequence[str]) -> None:
+        """Keep whose deletes the trails leave out."""
+        self._update_topic("SET not_logged = :new", {":new": {"L": [{"S": each} for each in unlogged]}})
 
     def note_pace(self, topic: KnownTopic, pace: Pace) -> KnownTopic:
         """Keep the new pace. Raises Conflict when somebody else did since `topic` was read: ask again."""

@@ -1,5 +1,6 @@
 """Do the trails log what the rules wait for? Reads trails, selectors, and buckets' own notifications."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from shared.aws.calling import WORKERS, code, is_refused
 from shared.facts import Condition, State
-from shared.selectors import logs_deletes_of, logs_management_writes
+from shared.selectors import left_out, logs_deletes_of, logs_management_writes
 from shared.settings import Settings
 
 NAMED = 5
@@ -33,11 +34,15 @@ class Trail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrailsRead:
-    """What the trails log: conditions, the ARNs of those that feed us, whether the canary's deletes are logged."""
+    """What the trails log: conditions, the ARNs of those that feed us, whether the canary's deletes are logged.
+
+    unlogged: whose deletes on enrolled buckets they leave out, and which trail does; None if nobody could look.
+    """
 
     conditions: tuple[Condition, ...]
     feeding: tuple[str, ...]
     canary_logged: bool
+    unlogged: tuple[str, ...] | None
 
 
 def read(settings: Settings, clients: Clients, enrolled: Sequence[str]) -> TrailsRead:
@@ -45,15 +50,34 @@ def read(settings: Settings, clients: Clients, enrolled: Sequence[str]) -> Trail
     trails = list(_logging(settings, clients))
     canary = settings.canary_bucket
     conditions = [_management(settings, trails)]
+    unlogged: tuple[str, ...] = ()
     if settings.watch_version_deletes:
         conditions.append(_deletes(settings, clients, trails, enrolled))
+        unlogged = _unlogged(settings, trails, enrolled)
+        conditions += [_by_choice(each) for each in unlogged]
     feeding = [each for each in trails if _feeds(each, settings, enrolled)]
     conditions += [_failing(each) for each in feeding if each.delivery_error]
     return TrailsRead(
         conditions=tuple(conditions),
         feeding=tuple(each.arn for each in feeding),
         canary_logged=bool(canary) and any(_logs_deletes(each, canary, settings) for each in trails),
+        unlogged=unlogged,
     )
+
+
+def _unlogged(settings: Settings, trails: Sequence[Trail], enrolled: Sequence[str]) -> tuple[str, ...]:
+    """Who is left out on any enrolled bucket by all trails that log its deletes."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for bucket in enrolled:
+        logging = {each.name: each.selectors for each in trails if each.selectors}
+        logging = {name: has for name, has in logging.items() if logs_deletes_of(bucket, has, settings.partition)}
+        for who in left_out(bucket, logging.values(), settings.partition):
+            found[who] |= logging.keys()
+    return tuple(f"{who} (excluded by trail {', '.join(sorted(names))})" for who, names in sorted(found.items()))
+
+
+def _by_choice(who: str) -> Condition:
+    return Condition(about="deletes", state=State.FINE, meaning=f"by choice, not seen: deletes by {who}")
 
 
 def _logging(settings: Settings, clients: Clients) -> Iterator[Trail]:
