@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import click
 
 from cli.stack import Stack, Trouble
-from shared import lifecycle
+from shared import channels, lifecycle
 from shared.aws.calling import AWS_ERRORS
 from shared.aws.store import Commit, Conflict
 from shared.evidence import Memory
@@ -78,7 +78,7 @@ def _write(guard: Guardrail, bucket: BucketKey, memory: Memory, change: Transiti
             before=memory.last,
             last=memory.last,
             event_ids=(),
-            transitions=(change,),
+            transitions=channels.addressed((change,), memory, guard.settings),
             now=guard.clock(),
         )
     )

@@ -116,6 +116,11 @@ class Stack:
             heartbeat_url="",  # the functions' business
             canary_bucket=outputs.get("CanaryBucketName", ""),
             version=outputs.get("Version", ""),
+            pager_topic_arn=outputs.get("PagerTopicArn", ""),
+            chat_topic_arn=outputs.get("ChatTopicArn", ""),
+            event_bus_name=outputs.get("EventBusName", ""),
+            security_hub=told.get("SecurityHub", "no") == "yes",
+            page_from=told.get("PageFrom", "critical"),
         )
 
 

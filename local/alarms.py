@@ -169,8 +169,31 @@ def _is_willing(action: str, alarm_arn: str) -> bool:
     """Whether CloudWatch may publish there: a topic's policy and its key's admit it, and the key is usable."""
     if ":sns:" not in action:
         return True
-    account = emulator.responses.get_account_id()
-    is_admitted = emulator.sns.topic_policy_allows(action, _SENDER, alarm_arn, account)
-    if not is_admitted or topics.key_refusal(action):
+    if not _is_admitted(action, alarm_arn) or topics.key_refusal(action):
         return False
     return topics.key_admits(action, _SENDER, alarm_arn)
+
+
+def _is_admitted(topic_arn: str, alarm_arn: str) -> bool:
+    """As ministack asks for S3's notifications, with one key more: a service is what publishes."""
+    topic = emulator.sns._topic_by_arn_any_scope(topic_arn)
+    policy = topic["attributes"].get("Policy") if topic else ""
+    account = emulator.responses.get_account_id()
+    context = emulator.iam_evaluator.EvalContext(
+        principal_arn="*",
+        principal_type="Service",
+        principal_account="",
+        action="sns:Publish",
+        resource_arn=topic_arn,
+        region=emulator.responses.get_region(),
+        service_context={
+            "aws:sourcearn": alarm_arn,
+            "aws:sourceaccount": account,
+            "aws:sourceowner": account,
+            "aws:principalisawsservice": "true",
+        },
+    )
+    if not policy:
+        return False
+    decision = emulator.iam_evaluator.evaluate_resource_policy(policy, context, service=_SENDER).decision
+    return bool(decision == "Allow")

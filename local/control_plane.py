@@ -30,7 +30,9 @@ _LAMBDA = {
     "DeleteEventSourceMapping": "20150331",
 }
 _RECORDED: dict[str, frozenset[str]] = {
-    "events": frozenset({"DisableRule", "EnableRule", "DeleteRule", "PutRule", "RemoveTargets", "PutTargets"}),
+    "events": frozenset({
+        "DisableRule", "EnableRule", "DeleteRule", "PutRule", "RemoveTargets", "PutTargets", "DeleteEventBus",
+    }),
     "lambda": frozenset(_LAMBDA),
     "scheduler": frozenset({"UpdateSchedule", "DeleteSchedule"}),
     "sqs": frozenset({"DeleteQueue", "PurgeQueue", "SetQueueAttributes"}),

@@ -33,6 +33,8 @@ def _with_default_bus(extract: Callable[..., str]) -> Callable[..., str]:
         found = extract(service, method, path, *more)
         if service != "events":
             return found
+        if more[0].get("x-amz-target", "").endswith("EventBus"):  # whose Name is the bus's
+            return found.replace(":rule/default/", ":event-bus/")
         # a rule of the default bus has no bus in its ARN, and calls on targets name the rule otherwise
         rule = _rule_named(more[1])
         if found == "*" and rule:

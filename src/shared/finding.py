@@ -60,6 +60,16 @@ ROUTINE = frozenset({Change.REMINDED, Change.SUMMED})
 TELLS = NEWS | ROUTINE | {Change.RESOLVED, Change.EXEMPTED, Change.EXPIRED, Change.ACKNOWLEDGED}
 
 
+class Channel(StrEnum):
+    """Where people and programs are told, in the order of sending; mail and chat share one pace."""
+
+    PAGER = "pager"
+    MAIL = "mail"
+    CHAT = "chat"
+    BUS = "bus"
+    SECURITY_HUB = "security-hub"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One control failing for one bucket (and, for deeds, one principal and window).
@@ -72,6 +82,7 @@ class Finding:
     `told_at` is when it was last told of (None: not yet), `told_count` the count that was told then.
     `is_proof`: the runbook's own proof, acknowledged by itself; else `acknowledged_by` is the ARN of who did.
     `conditions`: what blinds the guardrail; `resources`: what of it somebody changed.
+    `paged`: an incident of it is open on the pager, or is being opened.
     """
 
     control: str
@@ -107,6 +118,7 @@ class Finding:
     is_proof: bool = False
     acknowledged_by: str = ""
     why: str = ""
+    paged: bool = False
 
     @property
     def id(self) -> str:
@@ -117,9 +129,14 @@ class Finding:
         return "#".join(parts)
 
     @property
+    def digest(self) -> str:
+        """The id in 64 hex digits, for those who take no longer one."""
+        return hashlib.sha256(self.id.encode()).hexdigest()
+
+    @property
     def short_id(self) -> str:
         """The id as people see it: 8 hex digits."""
-        return hashlib.sha256(self.id.encode()).hexdigest()[:8]
+        return self.digest[:8]
 
     @property
     def is_deed(self) -> bool:
@@ -134,10 +151,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """A finding after its change, and what the change was."""
+    """A finding after its change, what the change was, and the channels that are to hear of it."""
 
     finding: Finding
     change: Change
+    to: tuple[Channel, ...] = ()
 
     @property
     def is_told(self) -> bool:

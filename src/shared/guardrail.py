@@ -3,8 +3,8 @@
 import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, wraps
 from typing import Any
@@ -12,10 +12,10 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from shared import lifecycle, settings, verdict
+from shared import channels, lifecycle, settings, verdict
 from shared.aws.buckets import Buckets, Enrolment, RootUser
 from shared.aws.notes import Notes
-from shared.aws.publish import AlertTopic, DeadLetters
+from shared.aws.publish import DeadLetters
 from shared.aws.store import Commit, Conflict, Known, Owed, Store
 from shared.evidence import Evidence, Looked, Memory, Rules
 from shared.facts import (
@@ -29,11 +29,12 @@ from shared.facts import (
     Reading,
     Trigger,
     TriggerKind,
+    Verdict,
     Versioning,
 )
-from shared.finding import NEWS, Transition
+from shared.finding import NEWS, Change, Channel, Transition
 from shared.settings import Settings
-from shared.telling import Teller
+from shared.telling import PACED, Teller
 
 ATTEMPTS = 5
 NOT_OURS = BucketState(tagged=False, versioning=Versioning.NEVER_SET, mfa_delete=MfaDelete.NEVER_SET)
@@ -50,11 +51,15 @@ class Report:
 
     `heartbeat`: the metric that says that a sweep, or a look at the guardrail, was done; an alarm waits for it.
     `notes`: what went wrong and does not matter enough to fail.
+    `alert_lags_s`: from a call to the alert that SNS took; `verdicts`: how many buckets a sweep judged as what.
     """
 
     transitions: tuple[Transition, ...] = ()
     lags_s: tuple[float, ...] = ()
     drill_lags_s: tuple[float, ...] = ()
+    alert_lags_s: tuple[float, ...] = ()
+    verdicts: Mapping[Verdict, int] = field(default_factory=dict)
+    sweep_s: float | None = None
     duplicates: int = 0
     ignored: int = 0
     rejected: tuple[str, ...] = ()
@@ -92,9 +97,9 @@ class Guardrail:
         self.store = Store(told.table_name, timedelta(days=told.history_days))
         self.notes = Notes(told.table_name, self.store.client)
         self.buckets = Buckets(told.protect_tag_key, told.protect_tag_value)
-        self.topic = AlertTopic(told.alert_topic_arn)
         self.dead_letters = DeadLetters(told.dead_letter_url)
-        self.teller = Teller(told, clock, store=self.store, topic=self.topic, buckets=self.buckets)
+        self.teller = Teller(told, clock, store=self.store, buckets=self.buckets)
+        self.topic = self.teller.topic
         self.rules = Rules(
             longest_exemption=timedelta(days=told.exemption_max_days),
             window=timedelta(minutes=told.group_window_minutes),
@@ -186,6 +191,7 @@ class Guardrail:
         plan = lifecycle.plan(evidence)
         if not plan.changes and not (evidence.trigger.event_ids and evidence.enrolled):
             return Settled(memory=evidence.memory, reading=evidence.reading)
+        transitions = channels.addressed(plan.transitions, evidence.memory, self.settings)
         commit = Commit(
             bucket=evidence.trigger.bucket,
             rev=evidence.memory.rev,
@@ -194,12 +200,12 @@ class Guardrail:
             watched=plan.watched,
             event_ids=evidence.trigger.event_ids,
             own_ids=evidence.trigger.own_ids,
-            transitions=plan.transitions,
+            transitions=transitions,
             now=evidence.now,
         )
         owed = self.store.commit(commit)
-        memory = _after(evidence.memory, plan)
-        return Settled(memory=memory, reading=evidence.reading, transitions=plan.transitions, owed=owed)
+        memory = _after(evidence.memory, replace(plan, transitions=transitions))
+        return Settled(memory=memory, reading=evidence.reading, transitions=transitions, owed=owed)
 
     def note_listener(self, *, confirmed: bool) -> bool:
         """Keep what the sweep saw of the topic; returns whether that is news."""
@@ -214,12 +220,18 @@ class Guardrail:
             self.store.note_unlogged(unlogged)
 
     def tell(
-        self, owed: Sequence[Owed], looked: Mapping[BucketKey, Looked], report: Report, *, gathers: bool = False
+        self,
+        owed: Sequence[Owed],
+        looked: Mapping[BucketKey, Looked],
+        report: Report,
+        *,
+        gathers: bool = False,
+        paced: Set[Channel] = PACED,
     ) -> Report:
         """Send what is owed, as far as the pace allows. Returns the report with what became of it."""
-        sent = self.teller.tell(owed, looked, gathers=gathers)
+        sent = self.teller.tell(owed, looked, gathers=gathers, paced=paced)
         errors = (*report.errors, *sent.errors)
-        return replace(report, sent=sent.paid, still_owed=sent.still_owed, errors=errors)
+        return replace(report, sent=sent.paid, still_owed=sent.still_owed, errors=errors, alert_lags_s=sent.lags_s)
 
 
 def weighed(trigger: Trigger, memory: Memory, reading: Reading, *, now: datetime, rules: Rules) -> Evidence:
@@ -309,7 +321,8 @@ def _log(report: Report) -> None:
         logger.error("not done", extra={"error": type(error).__name__, "reason": str(error), "about": _notes(error)})
     if report.still_owed and not report.errors:
         logger.warning(
-            "alerts stay owed: nobody listens yet, or the pace has no place", extra={"owed": report.still_owed}
+            "alerts stay owed: they wait for a digest, for a listener, or for a place",
+            extra={"owed": report.still_owed},
         )
 
 
@@ -320,6 +333,7 @@ def _notes(error: Exception) -> list[str]:
 def _count(report: Report) -> None:
     counts = {
         "FindingOpened": sum(t.change in NEWS and t.is_told for t in report.transitions),
+        "FindingResolved": sum(t.change is Change.RESOLVED for t in report.transitions),
         "BucketUnverifiable": sum(t.finding.control == "state-unverifiable" for t in report.transitions),
         "AlertPublished": report.sent,
         "AlertOwed": report.still_owed,
@@ -332,11 +346,18 @@ def _count(report: Report) -> None:
     for name, count in counts.items():
         if name and count:
             metrics.add_metric(name=name, unit=MetricUnit.Count, value=count)
-    for lag in report.lags_s:
-        metrics.add_metric(name="DetectionLag", unit=MetricUnit.Seconds, value=max(0.0, lag))
-    for lag in report.drill_lags_s:
-        metrics.add_metric(name="DrillLag", unit=MetricUnit.Seconds, value=max(0.0, lag))
-    if any(count for name, count in counts.items() if name) or report.lags_s or report.drill_lags_s:
+    for verdict_, number in report.verdicts.items():  # none is a number too
+        metrics.add_metric(name=f"Buckets{verdict_.value.title()}", unit=MetricUnit.Count, value=number)
+    spans = {
+        "DetectionLag": report.lags_s,
+        "DrillLag": report.drill_lags_s,
+        "AlertLag": report.alert_lags_s,
+        "SweepDuration": () if report.sweep_s is None else (report.sweep_s,),
+    }
+    for name, each_s in spans.items():
+        for seconds in each_s:
+            metrics.add_metric(name=name, unit=MetricUnit.Seconds, value=max(0.0, seconds))
+    if any(count for name, count in counts.items() if name) or report.verdicts or any(spans.values()):
         metrics.flush_metrics()
 
 

@@ -14,7 +14,9 @@ from shared.watch import DEPLOY_CALLS, TRAIL_CALLS
 
 CALLS: Mapping[str, frozenset[str]] = {
     "cloudtrail.amazonaws.com": TRAIL_CALLS | {"StartLogging"},
-    "events.amazonaws.com": frozenset({"DisableRule", "DeleteRule", "PutRule", "PutTargets", "RemoveTargets"}),
+    "events.amazonaws.com": frozenset({
+        "DisableRule", "DeleteRule", "PutRule", "PutTargets", "RemoveTargets", "DeleteEventBus",
+    }),
     "lambda.amazonaws.com": frozenset({
         "UpdateFunctionCode", "UpdateFunctionConfiguration", "DeleteFunction", "PutFunctionConcurrency",
         "AddPermission", "RemovePermission", "PutFunctionEventInvokeConfig", "UpdateFunctionEventInvokeConfig",

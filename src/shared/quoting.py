@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 _CODE = re.compile(r"(?<![0-9])[0-9]{6}(?![0-9])")
@@ -31,6 +32,18 @@ def cut(text: str, limit: int) -> str:
         return text
     head = (limit - 2 + 1) // 2
     return f"{text[:head]}..{text[len(text) - (limit - 2 - head) :]}"
+
+
+def first_lines(lines: Sequence[str], limit: int, more: str) -> str:
+    """Whole lines, as many as fit into `limit` characters; `more` says that there are others."""
+    kept: list[str] = []
+    left = limit - len(more)
+    for line in (cut(line, limit // 3) for line in lines):
+        left -= len(line) + 1
+        if left < 0:
+            return "\n".join([*kept, more])
+        kept.append(line)
+    return "\n".join(kept)
 
 
 def utc(at: datetime) -> str:

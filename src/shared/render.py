@@ -12,7 +12,7 @@ from shared.finding import ROUTINE, Alert, Finding, Severity, Told
 from shared.settings import Settings
 from shared.states import STATE_UNVERIFIABLE
 from shared.watch import GUARDRAIL_BLIND
-from shared.wording import first_screen, good_sentence, headline, label, sentence, subject_name
+from shared.wording import first_screen, headline, label, news, subject_name
 
 SCHEMA = "mfa-delete-guardrail/alert/1"
 DRILL_SCHEMA = "mfa-delete-guardrail/drill/1"
@@ -34,7 +34,7 @@ def alert(told: Told, settings: Settings) -> Alert:
     return Alert(
         subject=subject(label(told), headline(told), finding, settings),
         text=text,
-        json=json.dumps(_document(told, settings, page), ensure_ascii=True),
+        json=json.dumps(document(told, settings, page), ensure_ascii=True),
         attributes={"severity": finding.severity.value, "control": finding.control, "change": told.change.value},
     )
 
@@ -89,7 +89,7 @@ def runbook_page(told: Told, settings: Settings) -> str:
     return runbook.filled(heading, finding.bucket, settings, told.obstacles or runbook.NO_OBSTACLE)
 
 
-def _document(told: Told, settings: Settings, page: str) -> dict[str, object]:
+def document(told: Told, settings: Settings, page: str) -> dict[str, object]:
     """The JSON form; docs/alert.schema.json describes it."""
     f = told.finding
     return {
@@ -99,7 +99,7 @@ def _document(told: Told, settings: Settings, page: str) -> dict[str, object]:
         "change": told.change.value,
         "severity": f.severity.value,
         "status": f.status.value,
-        "title": sentence(f, settings) if told.is_bad_news else good_sentence(told, settings),
+        "title": news(told, settings),
         "bucket": f.bucket.name if f.bucket.is_bucket else None,
         "account": f.bucket.account,
         "account_name": settings.account_name,
@@ -207,10 +207,13 @@ def _digest(
     part = f", part {number} of {of}" if of > 1 else ""
     findings = "finding" if len(all_told) == 1 else "findings"
     what = f"{len(all_told)} more {findings}" if worst.is_bad_news else f"News of {len(all_told)} {findings}"
-    where = _where(settings)
+    title = f"[{mark}] {what}{part} ({_where(settings)})"[:SUBJECT_LIMIT]
+    if len(all_told) == 1:
+        title = subject(mark, headline(worst), worst.finding, settings)
     text = "\n".join([
         f"{what} of account {settings.account_label}, as of {quoting.utc(now)}{part}.",
-        "A run sends at most five alerts singly, worst first, an hour fifteen; these are the rest, and reminders.",
+        "A run sends at most five alerts singly, worst first, an hour fifteen; these are the rest, reminders, and what",
+        "is low or for information only.",
         "",
         *(line for line, _ in entries),
         "",
@@ -218,7 +221,7 @@ def _digest(
         "The runbook of a single finding is the same as in the single alerts, with the bucket's own name.",
     ])  # fmt: skip
     return Alert(
-        subject=f"[{mark}] {what}{part} ({where})"[:SUBJECT_LIMIT],
+        subject=title,
         text=text,
         json=json.dumps(
             {

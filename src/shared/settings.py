@@ -4,6 +4,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+PAGED = ("critical", "high", "medium")
+"""From which severity on a finding may page; what is low or for information only never does."""
+
 
 class BadSettings(Exception):
     """A variable is missing or wrong; the function cannot start."""
@@ -38,6 +41,11 @@ class Settings:
     heartbeat_url: str
     canary_bucket: str
     version: str
+    pager_topic_arn: str
+    chat_topic_arn: str
+    event_bus_name: str
+    security_hub: bool
+    page_from: str
 
     @property
     def account_label(self) -> str:
@@ -52,6 +60,7 @@ class Settings:
 
 _MAY_BE_EMPTY = {
     "account_name", "root_contact", "security_contact", "deploy_principals", "heartbeat_url", "canary_bucket",
+    "pager_topic_arn", "chat_topic_arn", "event_bus_name",
 }  # fmt: skip
 ENV_NAMES = frozenset(field.name.upper() for field in fields(Settings)) - {"AWS_REGION"}  # that one is Lambda's own
 
@@ -62,12 +71,16 @@ def from_env(env: Mapping[str, str] = os.environ) -> Settings:
     missing = sorted(name.upper() for name, value in values.items() if not value and name not in _MAY_BE_EMPTY)
     if missing:
         raise BadSettings(f"missing environment variables: {', '.join(missing)}; deploy template.yaml again")
-    watch = values.pop("watch_version_deletes")
-    if watch not in {"yes", "no"}:
-        raise BadSettings(f"WATCH_VERSION_DELETES is {watch!r}; it must be yes or no")
+    choices = {field.name: values.pop(field.name) for field in fields(Settings) if field.type is bool}
+    for name, value in choices.items():
+        if value not in {"yes", "no"}:
+            raise BadSettings(f"{name.upper()} is {value!r}; it must be yes or no")
+    if values["page_from"] not in PAGED:
+        raise BadSettings(f"PAGE_FROM is {values['page_from']!r}; it must be one of {', '.join(PAGED)}")
     numbers = {field.name: values.pop(field.name) for field in fields(Settings) if field.type is int}
     for name, value in numbers.items():
         if not value.isdigit() or not int(value):
             raise BadSettings(f"{name.upper()} is {value!r}; it must be a whole number above 0")
     counts = {name: int(value) for name, value in numbers.items()}
-    return Settings(watch_version_deletes=watch == "yes", **counts, **values)  # type: ignore[arg-type]
+    chosen = {name: value == "yes" for name, value in choices.items()}
+    return Settings(**chosen, **counts, **values)  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """The scheduled pass over every enrolled bucket: what events did not tell, and what is still owed."""
 
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -9,9 +10,10 @@ from shared import lifecycle
 from shared.aws.calling import WORKERS
 from shared.aws.store import Owed
 from shared.evidence import Evidence, Memory
-from shared.facts import BucketKey, BucketState, Gone, Reading, Tags, Trigger, TriggerKind, Unreadable
-from shared.finding import Change
+from shared.facts import BucketKey, BucketState, Gone, Reading, Tags, Trigger, TriggerKind, Unreadable, Verdict
+from shared.finding import Change, Channel
 from shared.guardrail import Guardrail, Report, Settled
+from shared.telling import PACED
 
 PATIENCE = timedelta(minutes=2)
 """What is owed for less than this may be on its way: the function that owes it may still be running."""
@@ -29,7 +31,7 @@ def sweep(guard: Guardrail) -> Report:
 
     A bucket that could not be looked at does not hold up the others; what went wrong is in the report's `errors`.
     """
-    account, region = guard.settings.account_id, guard.settings.aws_region
+    account, region, started = guard.settings.account_id, guard.settings.aws_region, guard.clock()
     enrolled = {
         BucketKey(account=account, region=region, name=name): tags
         for name, tags in guard.enrolment().buckets()
@@ -55,7 +57,26 @@ def sweep(guard: Guardrail) -> Report:
     with ThreadPoolExecutor(WORKERS) as pool:
         settled = dict(zip(buckets, pool.map(one, buckets), strict=True))
     transitions = tuple(transition for one_settled in settled.values() for transition in one_settled.transitions)
-    return pay(guard, settled, Report(transitions=transitions, errors=tuple(errors), heartbeat="SweepDone"))
+    report = Report(
+        transitions=transitions,
+        errors=tuple(errors),
+        heartbeat="SweepDone",
+        verdicts=_verdicts(settled),
+        sweep_s=(guard.clock() - started).total_seconds(),
+    )
+    return pay(guard, settled, report)
+
+
+def _verdicts(settled: Mapping[BucketKey, Settled]) -> dict[Verdict, int]:
+    """How many buckets are what. One that could not be read is unverifiable, whatever was known of it."""
+    found: Counter[Verdict] = Counter(dict.fromkeys(Verdict, 0))
+    for one in settled.values():
+        last = one.memory.last
+        if isinstance(one.reading, Unreadable):
+            found[Verdict.UNVERIFIABLE] += 1
+        elif last and not last.gone:
+            found[last.verdict] += 1
+    return dict(found)
 
 
 def watched(guard: Guardrail, memories: Mapping[BucketKey, Memory]) -> list[str]:
@@ -107,18 +128,17 @@ def _with_live_tags(evidence: Evidence, guard: Guardrail) -> Evidence:
 
 
 def pay(guard: Guardrail, settled: Mapping[BucketKey, Settled], report: Report) -> Report:
-    """Send what this sweep owes and what others left unpaid, if anybody listens."""
+    """Send what this sweep owes and what others left unpaid; mail only if anybody listens."""
     owed = guard.store.owed()
     if not owed and not settled:
         return report  # nothing is owed: who listens is the whole sweep's question
     listens = guard.topic.has_listener()
     is_news = guard.note_listener(confirmed=listens)
-    if not listens:
-        return replace(report, still_owed=len(owed))
     own = {one.sk for result in settled.values() for one in result.owed}
     now = guard.clock()
     due = [one for one in owed if one.sk in own or is_news or _is_left(one, now)]
-    return guard.tell(due, {bucket: result.looked for bucket, result in settled.items()}, report, gathers=True)
+    looked = {bucket: result.looked for bucket, result in settled.items()}
+    return guard.tell(due, looked, report, gathers=True, paced=PACED if listens else PACED - {Channel.MAIL})
 
 
 def _is_left(owed: Owed, now: datetime) -> bool:

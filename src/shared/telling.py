@@ -1,21 +1,25 @@
-"""Send what is owed: the worst singly, the rest as a digest, never faster than people and SNS can take."""
+"""Send what is owed, to each channel that is owed it.
+
+Mail and chat: the worst singly, the rest as a digest, never faster than people and SNS can take. The others at once.
+"""
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import batched
 
-from shared import pace, render, runbook
+from shared import pace, render, render_chat, runbook
 from shared.aws.buckets import Buckets
 from shared.aws.calling import AWS_ERRORS
-from shared.aws.publish import AlertTopic
+from shared.aws.publish import AlertTopic, Bus, ChatTopic, NotTaken, Outlet, PagerTopic, SecurityHub
 from shared.aws.store import KEEP_CLOSED, Conflict, KnownTopic, Owed, Store
 from shared.controls import PROTECTION
 from shared.deeds import VERSION_DELETED
 from shared.evidence import Looked, Memory
 from shared.facts import BucketKey, BucketState
-from shared.finding import ROUTINE, Alert, Severity, Told
+from shared.finding import ROUTINE, Alert, Change, Channel, Severity, Told
 from shared.settings import Settings
 
 ATTEMPTS = 10
@@ -23,51 +27,140 @@ EVERY = timedelta(seconds=1)
 """The shortest time between two messages on the topic, whoever sends them."""
 BELIEVED_S = 300.0
 NOBODY = Looked(memory=Memory())
+PACED = frozenset({Channel.MAIL, Channel.CHAT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """What became of what was owed: how many are paid, how many are owed on, and what went wrong."""
+    """What became of what was owed: how many were mailed, how many are owed on, and what went wrong.
+
+    `lags_s`: of mails that tell for the first time of what an event told, the seconds since it happened.
+    """
 
     paid: int = 0
     still_owed: int = 0
     errors: tuple[Exception, ...] = ()
+    lags_s: tuple[float, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """What the channels took of each that is owed, and what went wrong. `paced`: of mail and chat, those it may use."""
+
+    taken: dict[Owed, set[Channel]]
+    paced: Set[Channel]
+    errors: list[Exception] = field(default_factory=list)
+
+    def note(self, ones: Sequence[Owed], channel: Channel) -> None:
+        for one in ones:
+            self.taken[one].add(channel)
 
 
 class Teller:
-    """Sends alerts at a pace kept in the table, since functions send side by side."""
+    """Sends what is owed. Mail and chat go at a pace kept in the table, since functions send side by side."""
 
-    def __init__(
-        self, told: Settings, clock: Callable[[], datetime], *, store: Store, topic: AlertTopic, buckets: Buckets
-    ) -> None:
+    def __init__(self, told: Settings, clock: Callable[[], datetime], *, store: Store, buckets: Buckets) -> None:
         self._settings, self._clock = told, clock
-        self._store, self._topic, self._buckets = store, topic, buckets
+        self._store, self._buckets = store, buckets
+        self.topic = AlertTopic(told.alert_topic_arn)
+        self._chat = ChatTopic(told.chat_topic_arn, self.topic.client) if told.chat_topic_arn else None
+        self._pager = PagerTopic(told, self.topic.client) if told.pager_topic_arn else None
+        self._bus = Bus(told) if told.event_bus_name else None
+        self._hub = SecurityHub(told) if told.security_hub else None
         self._known: KnownTopic | None = None
         self._known_until = 0.0
 
-    def tell(self, owed: Sequence[Owed], looked: Mapping[BucketKey, Looked], *, gathers: bool = False) -> Sent:
+    def tell(
+        self,
+        owed: Sequence[Owed],
+        looked: Mapping[BucketKey, Looked],
+        *,
+        gathers: bool = False,
+        paced: Set[Channel] = PACED,
+    ) -> Sent:
         """Send what may be sent now; the rest stays owed. `gathers`: this run also sends what others left.
 
-        One alert that SNS refuses does not hold up the others; what failed is in `errors` and stays owed.
+        One message that is refused does not hold up the others; what failed is in `errors` and stays owed.
+        paced: of mail and chat, those that may be sent to in this run.
         """
-        if not owed:
-            return Sent()
-        by_told = {self._told(one, looked): one for one in owed}
-        ordered = render.worst_first(list(by_told))
+        told = {one: self._told(one, looked) for one in owed}
+        run = _Run(taken={one: set() for one in owed}, paced=paced)
+        self._pass_on(Channel.PAGER, self._pager, told, run)
+        self._send_paced({one: it for one, it in told.items() if paced & {*one.to}}, looked, run, gathers=gathers)
+        self._pass_on(Channel.BUS, self._bus, told, run)
+        self._pass_on(Channel.SECURITY_HUB, self._hub, told, run)
+        done = [one for one in owed if self._pay(one, run)]
+        mailed = [one for one in done if Channel.MAIL in run.taken[one]]
+        now = self._clock()
+        lags = (now - one.finding.at for one in mailed if one.change is Change.OPENED and one.finding.event_name)
+        return Sent(
+            paid=len(mailed),
+            still_owed=len(owed) - len(done),
+            errors=tuple(run.errors),
+            lags_s=tuple(lag.total_seconds() for lag in lags),
+        )
+
+    def drill(self) -> None:
+        """A marked message down every channel but Security Hub, where it would be a finding."""
+        now = self._clock()
+        alert = render.drill_alert(self._settings, now)
+        self.topic.publish(alert)
+        if self._chat:
+            self._chat.publish(render_chat.digest(alert, now))
+        for outlet in (self._pager, self._bus):
+            if outlet:
+                outlet.drill(now)
+
+    def _pass_on(self, channel: Channel, outlet: Outlet | None, told: Mapping[Owed, Told], run: "_Run") -> None:
+        """Send at once what a channel without a pace is owed. A channel that is no more is owed nothing."""
+        mine = [one for one in told if channel in one.to]
+        if outlet is None:
+            run.note(mine, channel)
+            return
+        for batch in batched(mine, outlet.at_once, strict=False):
+            try:
+                refused = outlet.send([told[one] for one in batch])
+            except AWS_ERRORS as error:
+                run.errors.append(error)
+                continue
+            run.errors += [NotTaken(why) for why in refused.values()]
+            run.note([one for number, one in enumerate(batch) if number not in refused], channel)
+
+    def _send_paced(
+        self, told: Mapping[Owed, Told], looked: Mapping[BucketKey, Looked], run: "_Run", *, gathers: bool
+    ) -> None:
+        if not told:
+            return
+        owed_by = {it: one for one, it in told.items()}
+        ordered = render.worst_first(list(owed_by))
         allotment, listens = self._claim(ordered, gathers=gathers)
         if allotment is None:
-            return Sent(still_owed=len(by_told))
+            return
         single, rest = _shared_out(ordered, allotment)
-        errors: list[Exception] = []
         starts = allotment.begin
-        taken: list[Told] = []
-        for told in single:
-            taken += [told] if self._publish([self._single(told, looked)], starts, errors) else []
+        for it in single:
+            self._wait(starts)
+            alert = self._single(it, looked)
+            self._mail([alert], [owed_by[it]], run, listens=listens)
+            self._to_chat([render_chat.message(it, alert, self._settings)], [owed_by[it]], run)
             starts += EVERY
         if allotment.digest:
-            taken += rest if self._publish(render.digests(rest, self._settings, self._clock()), starts, errors) else []
-        paid = sum(self._pay(by_told[told], errors) for told in taken) if listens else 0
-        return Sent(paid=paid, still_owed=len(by_told) - paid, errors=tuple(errors))
+            self._wait(starts)
+            alerts = render.digests(rest, self._settings, self._clock())
+            ones = [owed_by[it] for it in rest]
+            self._mail(alerts, ones, run, listens=listens)
+            self._to_chat([render_chat.digest(alert, self._clock()) for alert in alerts], ones, run)
+
+    def _mail(self, alerts: Sequence[Alert], ones: Sequence[Owed], run: "_Run", *, listens: bool) -> None:
+        """Mail is taken when somebody listens; until then SNS accepts it and drops it."""
+        mine = [one for one in ones if Channel.MAIL in run.paced & {*one.to}]
+        if mine and self._publish(self.topic.publish, alerts, run) and listens:
+            run.note(mine, Channel.MAIL)
+
+    def _to_chat(self, messages: Sequence[str], ones: Sequence[Owed], run: "_Run") -> None:
+        mine = [one for one in ones if Channel.CHAT in run.paced & {*one.to}]
+        if mine and (self._chat is None or self._publish(self._chat.publish, messages, run)):
+            run.note(mine, Channel.CHAT)
 
     def _claim(self, ordered: list[Told], *, gathers: bool) -> tuple[pace.Allotment | None, bool]:
         """Ask for places and note that they are taken, so that two functions at once do not take the same ones.
@@ -94,14 +187,20 @@ class Teller:
             return allotment, topic.confirmed
         return None, False
 
-    def _pay(self, owed: Owed, errors: list[Exception]) -> bool:
-        """One that cannot be noted as sent will come twice; the others must not for its sake."""
-        try:
-            self._store.pay(owed)
-        except AWS_ERRORS as error:
-            errors.append(error)
+    def _pay(self, owed: Owed, run: "_Run") -> bool:
+        """Whether nothing is owed any more.
+
+        One that cannot be noted as sent will come twice; the others must not for its sake.
+        """
+        left = tuple(channel for channel in owed.to if channel not in run.taken[owed])
+        if left == owed.to:
             return False
-        return True
+        try:
+            self._store.pay(owed, left)
+        except AWS_ERRORS as error:
+            run.errors.append(error)
+            return False
+        return not left
 
     def _what_is_known(self) -> KnownTopic:
         """A confirmed topic is believed for a while, and the pace as we left it: most events ask for nothing."""
@@ -109,15 +208,18 @@ class Teller:
             self._known, self._known_until = self._store.topic(), time.monotonic() + BELIEVED_S
         return self._known
 
-    def _publish(self, alerts: Sequence[Alert], at: datetime, errors: list[Exception]) -> bool:
-        """Send when it is its turn; False when one was refused."""
+    def _wait(self, at: datetime) -> None:
+        """Until it is this message's turn."""
         time.sleep(max(0.0, (at - self._clock()).total_seconds()))
+
+    def _publish[M](self, publish: Callable[[M], None], messages: Sequence[M], run: "_Run") -> bool:
+        """Send the parts of one message, one after the other; False when one was refused."""
         try:
-            for number, alert in enumerate(alerts):
-                time.sleep(EVERY.total_seconds() if number else 0)  # the parts of a digest
-                self._topic.publish(alert)
+            for number, message in enumerate(messages):
+                time.sleep(EVERY.total_seconds() if number else 0)
+                publish(message)
         except AWS_ERRORS as error:
-            errors.append(error)
+            run.errors.append(error)
             return False
         return True
 
@@ -146,7 +248,9 @@ class Teller:
 
 
 def _is_single(told: Told) -> bool:
-    return told.change not in ROUTINE
+    """What is low or for information only waits for a digest; for the runbook's proof somebody is waiting."""
+    is_minor = told.finding.severity in {Severity.LOW, Severity.INFO} and not told.finding.is_proof
+    return told.change not in ROUTINE and not is_minor
 
 
 def _is_critical(told: Told) -> bool:

@@ -13,7 +13,7 @@ from shared.deeds import (
     VERSIONING_CHANGE_DENIED,
 )
 from shared.facts import GUARDRAIL, Cause
-from shared.finding import OBJECTS_KEPT, Change, Finding, Severity, Status, Told
+from shared.finding import OBJECTS_KEPT, ROUTINE, Change, Finding, Severity, Status, Told
 from shared.settings import Settings
 from shared.states import (
     EXCEPTION_INVALID,
@@ -75,6 +75,10 @@ def subject_name(finding: Finding, settings: Settings) -> str:
     return names.get(finding.bucket.name, finding.bucket.name)
 
 
+_NOT_RESOLVED = {
+    Change.SUPERSEDED: "another finding says what is so now, or it is not watched any more",
+    Change.BUCKET_DELETED: "the bucket was deleted",
+}
 _GOOD_NEWS = {
     GUARDRAIL_BLIND.id: "The guardrail sees again",
     MFA_DELETE_DISABLED.id: "MFA delete is on again",
@@ -108,6 +112,20 @@ def first_screen(told: Told, settings: Settings) -> str:
     return "\n\n".join([*blocks, *_closing_lines(told, settings)])
 
 
+def short(told: Told, settings: Settings) -> list[str]:
+    """What fits on a telephone: what happened, what is lost, who can mend it, who did it. No runbook."""
+    finding = told.finding
+    if not told.is_bad_news:
+        return [good_sentence(told, settings)]
+    lines = [sentence(finding, settings)]
+    if finding.bucket.is_bucket:
+        lines.append(_loss(told, settings))
+    if finding.control in PROTECTION and not finding.undone:
+        lines.append(_who_can(finding, settings))
+    lines += [f"{each.meaning} Mend: {each.mend}" for each in finding.conditions]
+    return lines + _facts(finding, settings)
+
+
 def _conditions(finding: Finding) -> list[str]:
     """What is wrong with the guardrail, the worst first, each with what mends it."""
     return ["\n".join(f"- {each.meaning}\n  mend: {each.mend}" for each in finding.conditions)] * bool(
@@ -121,6 +139,12 @@ def _place(finding: Finding, settings: Settings) -> str:
     if not finding.bucket.name:
         return f"account {settings.account_label}"
     return f"bucket {finding.bucket.name} in {finding.bucket.region}, account {settings.account_label}"
+
+
+def news(told: Told, settings: Settings) -> str:
+    """The one sentence of what is told, good or bad."""
+    is_bad = told.is_bad_news or told.change in ROUTINE
+    return sentence(told.finding, settings) if is_bad else good_sentence(told, settings)
 
 
 def sentence(finding: Finding, settings: Settings) -> str:
@@ -381,6 +405,8 @@ def good_sentence(told: Told, settings: Settings) -> str:
         by, why = quoting.plain(finding.acknowledged_by, 200), quoting.quoted(finding.why, 300)
         return f"Acknowledged by {by}, because {why}: {finding.control} of {place}; {until}."
     was = quoting.utc(finding.at)
+    if told.change in _NOT_RESOLVED:
+        return f"Closed, not resolved: {finding.control} of {place}, of {was}; {_NOT_RESOLVED[told.change]}."
     if finding.control == STATE_UNVERIFIABLE.id:
         return f"Resolved: the guardrail can read {place} again. The finding {finding.control} was of {was}."
     return f"Resolved: {_GOOD_NEWS[finding.control]} for {place}. The finding {finding.control} was of {was}."

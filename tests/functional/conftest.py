@@ -169,6 +169,8 @@ def _env() -> dict[str, str]:
         "SWEEP_RATE": "rate(1 hour)",
         "SILENCE_TOPIC_ARN": f"arn:aws:sns:us-east-1:{ACCOUNT}:silence",
         "VERSION": "0.1.0",
+        "SECURITY_HUB": "no",
+        "PAGE_FROM": "critical",
         "AWS_REGION": "us-east-1",
     }
 

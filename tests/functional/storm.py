@@ -21,7 +21,7 @@ import pytest
 from handlers import bucket_change, sweep, version_delete
 from shared.aws.store import Owed
 from shared.facts import Verdict
-from shared.finding import Finding
+from shared.finding import Channel, Finding
 from tests.functional.conftest import ACCOUNT, TAG, Stage
 from tests.functional.events import batch, event
 from tests.functional.faults import Faults
@@ -366,10 +366,10 @@ class Storm:
                     else:
                         self.dead.append(json.loads(record["body"]))
 
-    def _noted(self, owed: Owed) -> None:
+    def _noted(self, owed: Owed, left: tuple[Channel, ...] = ()) -> None:
         """An alert that was sent and cannot be noted as sent comes twice."""
         try:
-            self._pay(owed)
+            self._pay(owed, left)
         except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError):
             self.faults.excused += 1
             raise

@@ -212,7 +212,7 @@ def test_a_removed_tag_is_told_and_the_bucket_stays_judged_for_thirty_days(stage
     stage.invoke(sweep.handler, TICK)
     assert stage.subjects() == [
         "[high] Version deleted for good: vault (prod, us-east-1)",
-        "[high] News of 1 finding (prod, us-east-1)",  # the reminder of the missing tag
+        "[high] Still: Protection tag removed: vault (prod, us-east-1)",
     ]
     stage.later(days=2)
     stage.invoke(sweep.handler, TICK)

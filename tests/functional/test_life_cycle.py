@@ -8,7 +8,7 @@ import boto3
 import pytest
 
 from handlers import bucket_change, sweep, version_delete
-from shared import lifecycle
+from shared import channels, lifecycle
 from shared.aws.store import Commit
 from tests.functional.conftest import ACCOUNT, TAG, Stage
 from tests.functional.events import batch, event
@@ -44,7 +44,7 @@ def acknowledge(stage: Stage, control: str, why: str = "planned") -> None:
             before=memory.last,
             last=memory.last,
             event_ids=(),
-            transitions=(change,),
+            transitions=channels.addressed((change,), memory, stage.guard.settings),
             now=stage.now,
         )
     )
@@ -95,7 +95,7 @@ def test_a_critical_finding_is_reminded_of_after_four_hours(stage: Stage) -> Non
     assert stage.subjects() == []
     stage.later(hours=1)
     stage.invoke(sweep.handler, TICK)
-    assert stage.subjects() == ["[critical] News of 1 finding (prod, us-east-1)"]
+    assert stage.subjects() == ["[critical] Still: MFA delete turned OFF: vault (prod, us-east-1)"]
 
 
 def test_refused_deletes_are_told_at_once_at_the_threshold_and_once_more_in_sum(stage: Stage) -> None:

@@ -24,10 +24,13 @@ EVERYTHING = {
     "AWS::Region": "us-east-1",  # the Region that gets IAM's events, and so a rule for them
     "AlertEmail": "ann@example.com",
     "AlertUrl": "https://example.com/alert",
+    "Chat": "yes",
     "DeployPrincipals": "arn:aws:iam::111122223333:role/Deploy",
     "Drill": "yes",
     "HeartbeatUrl": "https://example.com/beat",
+    "PagerUrl": "https://example.com/page",
     "PermissionsBoundary": "arn:aws:iam::111122223333:policy/edge",
+    "SecurityHub": "yes",
     "SilenceEmail": "eve@example.com",
     "Trail": "all",
     "TrailBuckets": "one,two",

@@ -32,8 +32,8 @@ def alarms(everything: Template) -> dict[str, Template]:
 
 def test_every_alarm_and_its_end_is_told_both_ways(alarms: dict[str, Template]) -> None:
     for name, alarm in alarms.items():
-        assert alarm["AlarmActions"] == ["AlertTopic", "SilenceTopic"], name
-        assert alarm["OKActions"] == ["AlertTopic", "SilenceTopic"], name
+        assert alarm["AlarmActions"] == ["AlertTopic", "SilenceTopic", "PagerTopic"], name
+        assert alarm["OKActions"] == ["AlertTopic", "SilenceTopic", "PagerTopic"], name
         assert alarm.get("ActionsEnabled", True) is True, name
 
 

@@ -78,6 +78,8 @@ def deployment(template: Template, chosen: Mapping[str, str]) -> tuple[Stack, Aw
     }
     aws = Aws(resources, names)
     env = {name: "1" for name in settings.ENV_NAMES} | {
+        "SECURITY_HUB": "no",
+        "PAGE_FROM": "critical",
         "ACCOUNT_ID": place["AWS::AccountId"],
         "AWS_REGION": place["AWS::Region"],
         "PARTITION": place["AWS::Partition"],

@@ -31,6 +31,7 @@ READER: dict[str, set[str]] = {
         "cloudtrail:GetTrailStatus",
         "cloudwatch:DescribeAlarms",
         "dynamodb:GetItem",
+        "events:DescribeEventBus",
         "events:DescribeRule",
         "events:ListTargetsByRule",
         "iam:GetAccountSummary",

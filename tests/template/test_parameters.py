@@ -16,6 +16,7 @@ ASKED = {
     *("LogRetentionDays", "DeleteBatchingWindow", "ExemptionMaxDays"),
     *("HistoryDays", "RootKeyGraceMinutes", "GroupWindowMinutes", "GroupThreshold"),
     *("SilenceEmail", "HeartbeatUrl", "DeployPrincipals", "Drill"),
+    *("PagerUrl", "PageFrom", "Chat", "SecurityHub"),
 }
 ROLE, USER = "arn:aws:iam::111122223333:role/deploy/Pipe+line=1", "arn:aws-cn:iam::111122223333:user/ann@example.com"
 
@@ -126,9 +127,10 @@ def test_what_is_new_is_off_or_empty_unless_it_is_asked_for(parameters: dict[str
     assert parameters["Drill"]["Default"] == "no"
 
 
-def test_only_the_address_of_the_heartbeat_is_kept_from_view(parameters: dict[str, Template]) -> None:
-    # whoever knows it can send the heartbeat in our stead
-    assert {name for name, parameter in parameters.items() if parameter.get("NoEcho")} == {"HeartbeatUrl"}
+def test_the_addresses_that_are_secrets_are_kept_from_view(parameters: dict[str, Template]) -> None:
+    # whoever knows it can send the heartbeat in our stead, or page with the integration's key
+    kept = {name for name, parameter in parameters.items() if parameter.get("NoEcho")}
+    assert kept == {"HeartbeatUrl", "PagerUrl"}
 
 
 def test_the_address_of_the_heartbeat_is_given_to_the_health_function_and_nothing_else(template: Template) -> None:
@@ -159,7 +161,11 @@ def test_a_bad_value_is_refused(parameters: dict[str, Template], name: str, valu
 
 
 @pytest.mark.parametrize(
-    "name", ["AlertEmail", "AlertUrl", "SweepRate", "Trail", "WatchVersionDeletes", "LogRetentionDays", "Drill"]
+    "name",
+    [
+        *("AlertEmail", "AlertUrl", "SweepRate", "Trail", "WatchVersionDeletes", "LogRetentionDays", "Drill"),
+        *("PagerUrl", "SecurityHub"),
+    ],
 )
 def test_what_costs_money_says_how_much(parameters: dict[str, Template], name: str) -> None:
     description = parameters[name]["Description"]
@@ -170,7 +176,9 @@ def test_every_parameter_stands_in_exactly_one_group(template: Template) -> None
     groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     grouped = {group["Label"]["default"]: group["Parameters"] for group in groups}
     assert sorted(name for names in grouped.values() for name in names) == sorted(ASKED)
-    assert grouped["Who is told"] == ["AlertEmail", "AlertUrl", "SilenceEmail", "HeartbeatUrl"]
+    assert grouped["Who is told"] == [
+        *("AlertEmail", "AlertUrl", "PagerUrl", "PageFrom", "Chat", "SecurityHub", "SilenceEmail", "HeartbeatUrl"),
+    ]
     assert {"DeployPrincipals", "Drill"} <= set(grouped["Operation"])
 
 

@@ -90,6 +90,7 @@ KEY = NAME | {"ARN": "arn:aws:kms:us-east-1:111122223333:key/{name}"}
 SUBSCRIPTION = {"subscription": "{name}:12345678-1234-4123-8123-123456789012"}
 ROWS = (
     row("RuleTamperRule", "events", "AWS::Events::Rule", "name", "DisableRule DeleteRule PutRule"),
+    row("RuleTamperRule", "events", "AWS::Events::EventBus", "name", "DeleteEventBus"),
     row("TargetTamperRule", "events", "AWS::Events::Rule", "rule", "PutTargets RemoveTargets"),
     row(
         "FunctionTamperRule",
@@ -155,6 +156,7 @@ ROWS = (
 )
 
 NOT_TOLD_OF = {
+    "AWS::CloudWatch::Dashboard": "shows what is told elsewhere",
     "AWS::IAM::ManagedPolicy": "what people may do; no part of the guardrail has it",
     "AWS::IAM::Policy": "inline in the roles, and named by them",
     "AWS::Lambda::Permission": "named by the function",

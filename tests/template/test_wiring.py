@@ -15,7 +15,9 @@ from tests.template.cloudformation import Deployment, Template, kinds, of_type
 NAME_PROPERTY: dict[str, str | None] = {
     "AWS::CloudTrail::Trail": "TrailName",
     "AWS::CloudWatch::Alarm": "AlarmName",
+    "AWS::CloudWatch::Dashboard": "DashboardName",
     "AWS::DynamoDB::Table": "TableName",
+    "AWS::Events::EventBus": None,  # must have a name; ours begins with the stack's
     "AWS::Events::Rule": "Name",
     "AWS::IAM::ManagedPolicy": "ManagedPolicyName",
     "AWS::IAM::Policy": None,  # its PolicyName is inline in roles, each role has its own

@@ -47,6 +47,11 @@ TOLD = Settings(
     heartbeat_url="",
     canary_bucket="",
     version="0.1.0",
+    pager_topic_arn="",
+    chat_topic_arn="",
+    event_bus_name="",
+    security_hub=False,
+    page_from="critical",
 )
 
 

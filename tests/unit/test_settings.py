@@ -7,6 +7,8 @@ from shared import settings
 GOOD = dict.fromkeys(settings.ENV_NAMES, "x") | {
     "AWS_REGION": "us-east-1",
     "WATCH_VERSION_DELETES": "yes",
+    "SECURITY_HUB": "no",
+    "PAGE_FROM": "critical",
     "EXEMPTION_MAX_DAYS": "90",
     "GROUP_WINDOW_MINUTES": "60",
     "GROUP_THRESHOLD": "10",
@@ -37,6 +39,12 @@ def test_a_number_is_whole_and_above_zero(name: str, value: str) -> None:
         settings.from_env(GOOD | {name: value})
 
 
-def test_a_switch_is_yes_or_no() -> None:
-    with pytest.raises(settings.BadSettings, match="must be yes or no"):
-        settings.from_env(GOOD | {"WATCH_VERSION_DELETES": "perhaps"})
+@pytest.mark.parametrize("name", ["WATCH_VERSION_DELETES", "SECURITY_HUB"])
+def test_a_switch_is_yes_or_no(name: str) -> None:
+    with pytest.raises(settings.BadSettings, match=f"{name} is 'perhaps'; it must be yes or no"):
+        settings.from_env(GOOD | {name: "perhaps"})
+
+
+def test_what_is_low_never_pages() -> None:
+    with pytest.raises(settings.BadSettings, match="PAGE_FROM is 'low'; it must be one of critical, high, medium"):
+        settings.from_env(GOOD | {"PAGE_FROM": "low"})

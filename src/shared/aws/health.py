@@ -167,5 +167,6 @@ def _exists(cloudformation: Any, name: str) -> bool:
 
 
 LOOKS: tuple[Look[Stack], ...] = (
-    wiring.rules, wiring.schedules, _functions, _queues, outlets.topics, outlets.key, outlets.alarms, _regions,
+    wiring.rules, wiring.schedules, _functions, _queues, outlets.topics, outlets.bus, outlets.key, outlets.alarms,
+    _regions,
 )  # fmt: skip

@@ -50,6 +50,21 @@ def _subscription(sns: Any, part: Part, stack: Stack) -> Condition:
     return fine("subscription", f"{name} is confirmed")
 
 
+def bus(stack: Stack) -> Iterator[Condition]:
+    """Bus: is it there, for those who have a target on it?"""
+    for part in stack.of("AWS::Events::EventBus"):
+        try:
+            stack.clients("events").describe_event_bus(Name=part.name)
+        except ClientError as error:
+            if not is_gone(error):
+                raise
+            yield bad(
+                "bus", "gone", f"the event bus {part.name} is gone: its targets get nothing", redeploy(stack.settings)
+            )
+        else:
+            yield fine("bus", f"the event bus {part.name} is there")
+
+
 def key(stack: Stack) -> Iterator[Condition]:
     """Key: can alerts be encrypted?"""
     for part in stack.of("AWS::KMS::Key"):

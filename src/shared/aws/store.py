@@ -35,7 +35,7 @@ from shared.facts import (
     Verdict,
     Watched,
 )
-from shared.finding import Change, Finding, Severity, Status, Transition
+from shared.finding import Change, Channel, Finding, Severity, Status, Transition
 from shared.pace import Pace
 
 if TYPE_CHECKING:
@@ -65,12 +65,16 @@ class Known(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owed:
-    """An alert not yet accepted by SNS on a topic that had a confirmed subscription."""
+    """A change that not every channel has taken yet; `to`: those that have not.
+
+    Mail is taken when SNS accepted it on a topic that had a confirmed subscription.
+    """
 
     sk: str
     finding: Finding
     change: Change
     since: datetime
+    to: tuple[Channel, ...] = (Channel.MAIL,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,13 +136,15 @@ class Store:
                 finding=_finding_from(item["doc"]["S"]),
                 change=Change(item["change"]["S"]),
                 since=datetime.fromisoformat(item["since"]["S"]),
+                # written by a version that knew mail only, an item says nothing of channels
+                to=tuple(map(Channel, item["to"]["S"].split())) if "to" in item else (Channel.MAIL,),
             )
             for item in self._query("owed", prefix)
         ]
 
     def commit(self, commit: Commit) -> tuple[Owed, ...]:
         """Write a look. Returns the alerts that it owes. Raises Known (event ids) or Conflict."""
-        owed = tuple(_owed(t, commit.now) for t in commit.transitions if t.is_told)
+        owed = tuple(_owed(t, commit.now) for t in commit.transitions if t.to)
         puts = [_event_put(event_id, commit.now) for event_id in (*commit.event_ids, *commit.own_ids)]
         puts.append(_bucket_put(commit))
         puts += [_put(_finding_item(t.finding, commit.now)) for t in commit.transitions]
@@ -152,9 +158,23 @@ class Store:
             _raise_as_ours(error, commit)
         return owed
 
-    def pay(self, owed: Owed) -> None:
-        """SNS took it on a topic that somebody listens to: no longer owed."""
-        self._db.delete_item(TableName=self._table, Key=_key("owed", owed.sk))
+    def pay(self, owed: Owed, left: tuple[Channel, ...] = ()) -> None:
+        """No longer owed, or only to the channels that are `left`."""
+        if not left:
+            self._db.delete_item(TableName=self._table, Key=_key("owed", owed.sk))
+            return
+        try:
+            self._db.update_item(
+                TableName=self._table,
+                Key=_key("owed", owed.sk),
+                UpdateExpression="SET #to = :left",
+                ConditionExpression="attribute_exists(pk)",  # another run may have paid all of it
+                ExpressionAttributeNames={"#to": "to"},
+                ExpressionAttributeValues={":left": {"S": " ".join(left)}},
+            )
+        except ClientError as error:
+            if code(error) != "ConditionalCheckFailedException":
+                raise
 
     def topic(self) -> KnownTopic:
         """What is known of the topic. One request, consistent."""
@@ -256,7 +276,7 @@ def _finding_item(finding: Finding, now: datetime) -> Item:
 
 def _owed(transition: Transition, now: datetime) -> Owed:
     sk = f"{transition.finding.id}#{now.isoformat()}#{transition.change.value}"
-    return Owed(sk=sk, finding=transition.finding, change=transition.change, since=now)
+    return Owed(sk=sk, finding=transition.finding, change=transition.change, since=now, to=transition.to)
 
 
 def _owed_item(owed: Owed) -> Item:
@@ -265,6 +285,7 @@ def _owed_item(owed: Owed) -> Item:
         "doc": {"S": _dump(owed.finding)},
         "change": {"S": owed.change.value},
         "since": {"S": owed.since.isoformat()},
+        "to": {"S": " ".join(owed.to)},
     }
 
 
