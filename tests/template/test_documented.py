@@ -64,12 +64,12 @@ def test_the_arrows_of_rules_and_schedules_lead_where_they_do() -> None:
 @pytest.mark.parametrize(("page", "text"), TEMPLATES, ids=[page for page, _ in TEMPLATES])
 def test_a_template_in_the_docs_is_sound(page: str, text: str) -> None:
     lint = importlib.import_module("cfnlint.api")
-    assert lint.lint_all(text) == [], page
+    assert lint.lint(text, regions=["us-east-1"]) == [], page  # not every Region has every type
 
 
 def test_a_template_that_is_not_sound_is_found() -> None:
     text = 'AWSTemplateFormatVersion: "2010-09-09"\nResources:\n  B: {Type: AWS::S3::Bucket, Properties: {Tag: []}}\n'
-    assert importlib.import_module("cfnlint.api").lint_all(text)
+    assert importlib.import_module("cfnlint.api").lint(text, regions=["us-east-1"])
 
 
 def test_the_tags_in_the_docs_are_the_defaults(template: Template) -> None:
