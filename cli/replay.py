@@ -1,19 +1,28 @@
 """`guardrail replay`: run CloudTrail records through the code of the functions, without storing or sending anything."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from cli.records import Damaged, events_in, is_subscribed
+from cli.kept import Kept, kept_in
+from cli.logs import Search, checked
+from cli.reading import read_all
+from cli.records import trigger_of
+from cli.screen import printable
 from cli.stack import Stack
 from cli.state import State, before_exception, load_state
-from shared import lifecycle, parse
+from shared import lifecycle
 from shared.evidence import Memory, Rules
-from shared.facts import BadEvent, BucketKey, Gone, Outcome, Reading, Trigger
+from shared.facts import BucketKey, Gone, Outcome, Reading, Trigger
 from shared.finding import Change, Finding, Transition
 from shared.guardrail import weighed
 from shared.parse import Event
@@ -21,71 +30,81 @@ from shared.parse import Event
 REASONS_SHOWN = 20
 
 
-@dataclass(slots=True, kw_only=True)
-class Read:
-    """What was read: triggers with the file and event each came from, and what was rejected with its reason."""
+class _Time(click.ParamType):
+    """A date or a time, ISO 8601, UTC where nothing else is said."""
 
-    triggers: list[tuple[Trigger, Event, str]] = field(default_factory=list)
-    rejected: list[str] = field(default_factory=list)
-    records: int = 0
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            at = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a date nor a time such as 2026-09-25T09:14:03Z", param, ctx)
+        return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+_A_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--offline", is_flag=True, help="Ask AWS nothing; --state says what live reads would have said.")
+@click.argument("logs", metavar="LOGS...", nargs=-1, required=True)
+@click.option("--offline", is_flag=True, help="Ask AWS for no bucket; --state says what live reads would have said.")
+@click.option("--state", "state_file", type=_A_FILE, help="A JSON file.")
+@click.option("--since", type=_Time(), help="Judge nothing that happened before; a date or time, UTC.")
+@click.option("--until", type=_Time(), help="Judge nothing that happened then or later.")
 @click.option(
-    "--state", "state_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A JSON file."
+    "--resume",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep in this file what was read, and do not read it again: to go on after an interruption.",
 )
+@click.option("--workers", type=click.IntRange(min=1), default=os.process_cpu_count() or 1, help="Processes that read.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per finding.")
 @click.pass_obj
-def replay(stack: Stack, files: tuple[Path, ...], offline: bool, state_file: Path | None, as_json: bool) -> int:
-    """Judge the CloudTrail records of FILES as of their own time, and print what they raise.
+def replay(
+    stack: Stack,
+    logs: tuple[str, ...],
+    offline: bool,
+    state_file: Path | None,
+    since: datetime | None,
+    until: datetime | None,
+    resume: Path | None,
+    workers: int,
+    as_json: bool,
+) -> int:
+    """Judge the CloudTrail records of LOGS as of their own time, and print what they raise.
 
-    FILES hold bare records, CloudTrail log files or EventBridge events, plain or gzip. The state file has the shape
-    that `guardrail status --json` writes. Exit code: 0 nothing, 1 findings, 3 something was rejected or damaged.
+    LOGS are files, folders, or s3://BUCKET/PREFIX; they hold CloudTrail log files, bare records or EventBridge events,
+    plain or gzip. The state file has the shape that `guardrail status --json` writes. Exit code: 0 nothing, 1
+    findings, 3 something was rejected or damaged.
     """
     if offline and state_file is None:
         raise click.UsageError("--offline needs --state FILE: without it nothing is known of any bucket")
-    state = load_state(state_file) if state_file else None
-    read = _read(files)
-    judge = _Judge(stack, state)
-    found = list(judge.findings(read))
-    for finding, event_id, source in found:
-        _show(finding, event_id, source, as_json=as_json)
-    _sum_up(read, len(found))
-    return 3 if read.rejected else int(bool(found))
+    checked(logs)
+    judge = _Judge(stack, load_state(state_file) if state_file else None)
+    search = Search(s3=lambda: stack.s3, since=since, until=until)
+    with kept_in(resume) as kept:
+        damaged = list(_gather(stack, search, logs, kept, workers))
+        found = judge.findings(kept.events(since, until))
+        for finding, event_id, source in found:
+            _show(finding, event_id, source, as_json=as_json)
+        rejected = _reject(kept.rejected(), damaged)
+        _sum_up(kept.records, len(found), rejected, len(damaged), search.others)
+    return 3 if rejected else int(bool(found))
 
 
-def _read(files: tuple[Path, ...]) -> Read:
-    read = Read()
-    for path in files:
-        try:
-            for event in events_in(path):
-                read.records += 1
-                _take(event, str(path), read)
-        except Damaged as damaged:
-            read.rejected.append(f"{path}: {damaged}")
-    read.triggers.sort(key=lambda taken: taken[0].at)
-    return read
-
-
-def _take(event: Event | Damaged, source: str, read: Read) -> None:
-    if isinstance(event, Damaged):
-        read.rejected.append(f"{source}: {event}")
-    elif is_subscribed(event):
-        try:
-            trigger = _parsed(event)
-        except BadEvent as bad:
-            read.rejected.append(f"{source}: {bad}")
-        else:
-            read.triggers.append((trigger, event, source))
-
-
-def _parsed(event: Event) -> Trigger:
-    detail = event.get("detail")
-    name = detail.get("eventName") if isinstance(detail, Mapping) else None
-    is_delete = event.get("detail-type") == "Object Deleted" or name in {"DeleteObject", "DeleteObjects"}
-    return parse.version_delete(event) if is_delete else parse.bucket_change(event)
+def _gather(stack: Stack, search: Search, places: tuple[str, ...], kept: Kept, workers: int) -> Iterator[str]:
+    """Read what was not read yet into `kept`; yields what was damaged."""
+    logs = (log for place in places for log in search.under(place) if not kept.has(log))
+    files = packed = 0
+    columns = (SpinnerColumn(), TextColumn("{task.description}"))
+    screen = Console(stderr=True)
+    with Progress(*columns, console=screen, transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("reading")
+        for reads in read_all(stack, logs, workers):
+            kept.add(reads)
+            files, packed = files + len(reads), packed + sum(read.log.size for read in reads)
+            bar.update(task, description=f"{files:,} files read, {packed / 1e6:,.0f} MB")
+            yield from (f"{read.log.name}: {read.damage}" for read in reads if read.damage)
 
 
 class _Judge:
@@ -96,11 +115,16 @@ class _Judge:
         self._memories: dict[BucketKey, Memory] = {}
         self._known: set[str] = set()
 
-    def findings(self, read: Read) -> list[tuple[Finding, str, str]]:
-        """What is raised, in the order of time; each with the id of the event that raised it and its file."""
+    def findings(self, events: Iterable[tuple[str, str]]) -> list[tuple[Finding, str, str]]:
+        """What is raised, in the order of time; each with the id of the event that raised it and its file.
+
+        events: as JSON, in the order of time, each with its file.
+        """
         raised: dict[tuple[str, int], tuple[Finding, str, str]] = {}
         latest: dict[str, int] = {}
-        for trigger, event, source in read.triggers:
+        for text, source in events:
+            event = json.loads(text)
+            trigger = trigger_of(event)
             if trigger.outcome is Outcome.FAILED or self._known & set(trigger.event_ids):
                 continue
             self._known |= set(trigger.event_ids)
@@ -173,13 +197,26 @@ def _show(finding: Finding, event_id: str, source: str, *, as_json: bool) -> Non
     row = _row(finding, event_id, source)
     if as_json:
         return click.echo(json.dumps(row))
-    line = f"{row['at']}  [{row['severity']}] {row['finding']}: {row['bucket']} by {row['principal'] or 'nobody named'}"
-    return click.echo("".join(char if char.isprintable() else "?" for char in line))
+    who = row["principal"] or "nobody named"
+    return click.echo(printable(f"{row['at']}  [{row['severity']}] {row['finding']}: {row['bucket']} by {who}"))
 
 
-def _sum_up(read: Read, found: int) -> None:
-    for reason in read.rejected[:REASONS_SHOWN]:
-        click.echo("".join(char if char.isprintable() else "?" for char in f"rejected: {reason}"), err=True)
-    if len(read.rejected) > REASONS_SHOWN:
-        click.echo(f"and {len(read.rejected) - REASONS_SHOWN} more rejected", err=True)
-    click.echo(f"{read.records} records, {found} findings, {len(read.rejected)} rejected", err=True)
+def _reject(rejected: Iterable[str], damaged: list[str]) -> int:
+    """Name every damaged file, and the first rejected entries; returns how many there are of both."""
+    for reason in damaged:
+        click.echo(printable(f"rejected: {reason}"), err=True)
+    count = 0
+    for count, reason in enumerate(rejected, 1):
+        if count <= REASONS_SHOWN:
+            click.echo(printable(f"rejected: {reason}"), err=True)
+    if count > REASONS_SHOWN:
+        click.echo(f"and {count - REASONS_SHOWN} more rejected", err=True)
+    return count + len(damaged)
+
+
+def _sum_up(records: int, found: int, rejected: int, damaged: int, others: int) -> None:
+    if others:
+        click.echo(f"{others} files are no logs by their names, and were left out", err=True)
+    if damaged:
+        click.echo(f"{damaged} files could not be read", err=True)
+    click.echo(f"{records} records, {found} findings, {rejected} rejected", err=True)

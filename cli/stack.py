@@ -29,6 +29,16 @@ class Stack:
         self.name = name
         self._profile, self._region = profile, region
 
+    @property
+    def made_with(self) -> tuple[str, str | None, str | None]:
+        """What makes another one like it, in another process."""
+        return self.name, self._profile, self._region
+
+    @cached_property
+    def s3(self) -> Any:
+        """The client for logs in buckets."""
+        return self.client("s3")
+
     def client(self, service: str, region: str | None = None) -> Any:
         """A client of the operator's, who is asked for nothing until one is needed."""
         if boto3.DEFAULT_SESSION is None:
