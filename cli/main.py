@@ -8,6 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 
 from cli.ack import ack
 from cli.contain import contain
+from cli.cost import cost
 from cli.doctor import doctor
 from cli.drill import drill
 from cli.protect import protect
@@ -37,7 +38,7 @@ def guardrail(context: click.Context, name: str, profile: str | None, region: st
     context.obj = Stack(name, profile, region)
 
 
-for verb in (status, doctor, runbook, protect, contain, drill, selectors, ack, redrive, replay, report):
+for verb in (status, doctor, runbook, protect, contain, drill, selectors, ack, redrive, replay, report, cost):
     guardrail.add_command(verb)
 
 

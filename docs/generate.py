@@ -1,8 +1,9 @@
 """Write what is generated out of code and template. `--verify` only compares.
 
 docs/controls.md; the script's SHA-256 in template.yaml; src/shared/aws/deployed.json, the rules and schedules of
-template.yaml as the look at the guardrail itself expects them; docs/attacks.md and a section of docs/limits.md, out of
-docs/attacks.json, which UPDATE_ATTACKS=1 lets tests/e2e/test_attacks_*.py write.
+template.yaml as the look at the guardrail itself expects them; cli/billed.json, what it deploys that costs money, and
+the tables of docs/cost.md; docs/attacks.md and a section of docs/limits.md, out of docs/attacks.json, which
+UPDATE_ATTACKS=1 lets tests/e2e/test_attacks_*.py write.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ import importlib
 import json
 import re
 import sys
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
+from cli import bill, cost  # noqa: E402  # src is put on the path first
+from cli.bill import Usage  # noqa: E402  # as above
 from shared.controls import CONTROLS  # noqa: E402  # src is put on the path first
 from shared.evidence import Control  # noqa: E402
 
@@ -62,6 +66,18 @@ ROWS = {
     16: "forged events, hostile names",
     17: "the data without deleting it",
 }
+COST = re.compile(r"(<!-- cost: written by make docs -->\n).*(<!-- end of cost -->)", re.DOTALL)
+BILLS = {
+    "A few buckets": Usage(deletes=100_000, buckets=10),
+    "1,000 buckets, 100 million deletes": Usage(deletes=100_000_000, buckets=1000, version_deletes=1000),
+    "the same, 90 % of the deletes by a role left out": Usage(deletes=10_000_000, buckets=1000, version_deletes=1000),
+    "the same, version deletes not watched": Usage(deletes=0, buckets=1000, watches_deletes=False),
+    "10,000 buckets, swept every hour": Usage(deletes=10_000_000, buckets=10_000, version_deletes=1000),
+    "10,000 buckets, swept once a day": Usage(
+        deletes=10_000_000, buckets=10_000, version_deletes=1000, sweep_rate="rate(24 hours)"
+    ),
+}
+WHOLE = ("A few buckets", "1,000 buckets, 100 million deletes")
 SILENT = re.compile(r"(<!-- attacks: written by make docs -->\n).*(<!-- end of attacks -->)", re.DOTALL)
 
 
@@ -143,9 +159,62 @@ def template_text() -> str:
     return new
 
 
+def _resources() -> dict[str, Any]:
+    found: dict[str, Any] = importlib.import_module("samcli.yamlhelper").yaml_parse(template_text())
+    return found
+
+
+def billed_text() -> str:
+    """What template.yaml deploys of what costs money, by the condition it stands under."""
+    template = _resources()
+    pieces: dict[str, Counter[str]] = defaultdict(Counter)
+    for entry in template["Resources"].values():
+        if entry["Type"] in bill.BY_PIECE:
+            pieces[entry["Type"]][entry.get("Condition", "")] += 1
+    schedules = {
+        name: {"rate": _rate(entry["Properties"]["ScheduleExpression"]), "condition": entry.get("Condition", "")}
+        for name, entry in template["Resources"].items()
+        if entry["Type"] == "AWS::Scheduler::Schedule"
+    }
+    memory = template["Globals"]["Function"]["MemorySize"]
+    return json.dumps({"memory_mb": memory, "pieces": pieces, "schedules": schedules}, indent=1) + "\n"
+
+
+def _rate(expression: Any) -> str:
+    return expression if isinstance(expression, str) else str(expression["Ref"])
+
+
+def cost_text() -> str:
+    """docs/cost.md with its tables."""
+    sums = [
+        "| a month | sum | dearest | more, if data events on the bus are charged |\n",
+        "| --- | ---: | --- | ---: |\n",
+    ]
+    for name, usage in BILLS.items():
+        found = bill.lines(usage)
+        cells = (name, cost.shown(bill.total(found)), found[0].what, cost.shown(bill.total(found, sure=False)))
+        sums.append(f"| {' | '.join(cells)} |\n")
+    bills = [_bill(name, BILLS[name]) for name in WHOLE]
+    text = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
+    new, count = COST.subn(lambda found: f"{found[1]}\n{''.join(sums)}\n{chr(10).join(bills)}\n{found[2]}", text)
+    if count != 1:
+        raise SystemExit("docs: docs/cost.md must hold the place of the tables exactly once")
+    return new
+
+
+def _bill(name: str, usage: Usage) -> str:
+    found = bill.lines(usage)
+    command = f"guardrail cost --deletes-per-month {usage.deletes} --buckets {usage.buckets}"
+    command += f" --version-deletes {usage.version_deletes}" if usage.version_deletes else ""
+    rows = "".join(f"| {' | '.join(row)} |\n" for row in cost.rows(found))
+    head = "| service | what | a month | price | $ |\n| --- | --- | ---: | --- | ---: |\n"
+    said = "".join(f"- {line}\n" for line in (*cost.notes(found), *cost.advice(usage, found)))
+    return f"## {name}\n\n`{command}`\n\n{head}{rows}| | **sum** | | | **{cost.shown(bill.total(found))}** |\n\n{said}"
+
+
 def deployed_text() -> str:
     """The rules and schedules of template.yaml: patterns and inputs, with references to be filled in."""
-    resources = importlib.import_module("samcli.yamlhelper").yaml_parse(template_text())["Resources"]
+    resources = _resources()["Resources"]
     of_type = {
         kind: {name: entry["Properties"] for name, entry in resources.items() if entry["Type"] == kind}
         for kind in ("AWS::Events::Rule", "AWS::Scheduler::Schedule")
@@ -179,21 +248,28 @@ def _referred(arn: dict[str, Any]) -> str:
 
 def main() -> int:
     """Write or verify; the exit code is 1 when something was stale."""
-    wanted = {
-        ROOT / "docs" / "controls.md": controls_page(),
-        ROOT / "docs" / "attacks.md": attacks_page(),
-        ROOT / "docs" / "limits.md": limits_text(),
-        ROOT / "template.yaml": template_text(),
-        ROOT / "src" / "shared" / "aws" / "deployed.json": deployed_text(),
-    }
-    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
-    if "--verify" in sys.argv[1:]:
-        for path in stale:
-            print(f"docs: {path.relative_to(ROOT)} is stale: run make docs", file=sys.stderr)
-        return 1 if stale else 0
-    for path in stale:
-        path.write_text(wanted[path], encoding="utf-8")
-    return 0
+    verifies, stale = "--verify" in sys.argv[1:], 0
+    for path, write in WRITTEN.items():  # in this order: what is written is read by those below
+        text, file = write(), ROOT / path
+        if file.exists() and file.read_text(encoding="utf-8") == text:
+            continue
+        stale += 1
+        if verifies:
+            print(f"docs: {path} is stale: run make docs", file=sys.stderr)
+        else:
+            file.write_text(text, encoding="utf-8")
+    return int(verifies and stale > 0)
+
+
+WRITTEN: dict[str, Callable[[], str]] = {
+    "docs/controls.md": controls_page,
+    "docs/attacks.md": attacks_page,
+    "docs/limits.md": limits_text,
+    "template.yaml": template_text,
+    "src/shared/aws/deployed.json": deployed_text,
+    "cli/billed.json": billed_text,
+    "docs/cost.md": cost_text,
+}
 
 
 if __name__ == "__main__":
