@@ -18,10 +18,11 @@ from cli.records import Damaged, taken_from, trigger_of
 from cli.stack import Stack, Trouble
 from shared.aws.calling import WORKERS
 from shared.facts import BadEvent
+from shared.parse import Event
 
-BATCH_FILES, BATCH_BYTES = 64, 4 << 20
-"""What one process is given at a time, packed: a tenth of a second's work, so that handing it over costs nothing."""
-ALONE = 8
+BATCH_FILES, BATCH_BYTES = 64, 1 << 20
+"""What one process is given at a time, packed: enough that handing it over costs little, and little to hold."""
+ALONE = 32
 """So many batches are sooner read than another process has started."""
 
 
@@ -39,25 +40,24 @@ class LogRead:
     damage: str = ""
 
 
-def read_all(stack: Stack, logs: Iterable[Log], workers: int) -> Iterator[list[LogRead]]:
-    """Read them, batch by batch, in their order. Raises Trouble when a process ended before its work."""
+def read_all(stack: Stack, logs: Iterable[Log], workers: int) -> Iterator[LogRead]:
+    """Read them, in their order. Raises Trouble when a process ended before its work."""
     batches = _batches(logs)
     first = list(itertools.islice(batches, ALONE + 1))
     rest = itertools.chain(first, batches)
     if workers == 1 or len(first) <= ALONE:
-        yield from (_read_batch(batch, stack) for batch in rest)
+        for batch in rest:
+            yield from _read_each(batch, stack)
         return
     # Not forked: there are threads (a bar, connections).
     with ProcessPoolExecutor(workers, get_context("spawn"), _begin, stack.made_with) as pool:
         waiting = deque(_submit(pool, batch) for batch in itertools.islice(rest, 2 * workers))
         try:
             while waiting:
-                yield waiting.popleft().result()
+                yield from waiting.popleft().result()
                 waiting.extend(_submit(pool, batch) for batch in itertools.islice(rest, 1))
         except BrokenProcessPool as broken:
-            raise Trouble(
-                "a process that read logs ended before its work (out of memory?); try --workers 1"
-            ) from broken
+            raise Trouble("a process that read logs ended early (out of memory?); try --workers 1") from broken
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -91,26 +91,36 @@ def _begin(name: str, profile: str | None, region: str | None) -> None:
     _stacks.append(Stack(name, profile, region))
 
 
-def _read_batch(batch: list[Log], stack: Stack | None = None) -> list[LogRead]:
-    read = partial(_read, stack or _stacks[0])
+def _read_batch(batch: list[Log]) -> list[LogRead]:
+    return list(_read_each(batch, _stacks[0]))
+
+
+def _read_each(batch: list[Log], stack: Stack) -> Iterator[LogRead]:
     if not any(log.is_remote for log in batch):
-        return [read(log) for log in batch]
+        yield from (_read(stack, log) for log in batch)
+        return
     with ThreadPoolExecutor(WORKERS) as pool:  # what is far away is waited for, not computed
-        return list(pool.map(read, batch))
+        yield from pool.map(partial(_read, stack), batch)
 
 
 def _read(stack: Stack, log: Log) -> LogRead:
+    records, events, rejected = 0, list[tuple[int, str]](), list[str]()
     try:
         with opened(log, lambda: stack.s3) as stream:
-            taken = taken_from(stream)
+            for taken in taken_from(stream):
+                records += taken.records
+                rejected += taken.rejected
+                for event in taken.events:
+                    _keep(event, events, rejected)
     except (Damaged, OSError, BotoCoreError, ClientError) as wrong:
         return LogRead(log=log, damage=str(wrong))
-    read = LogRead(log=log, records=taken.records, rejected=taken.rejected)
-    for event in taken.events:
-        try:
-            at = trigger_of(event).at
-        except BadEvent as bad:
-            read.rejected.append(str(bad))
-        else:
-            read.events.append((int(at.timestamp()), json.dumps(event)))
-    return read
+    return LogRead(log=log, records=records, events=events, rejected=rejected)
+
+
+def _keep(event: Event, events: list[tuple[int, str]], rejected: list[str]) -> None:
+    try:
+        at = trigger_of(event).at
+    except BadEvent as bad:
+        rejected.append(str(bad))
+    else:
+        events.append((int(at.timestamp()), json.dumps(event)))

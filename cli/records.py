@@ -44,7 +44,7 @@ class Damaged(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Taken:
-    """What was read: how many records, the events that a rule would let through, and why entries were rejected."""
+    """What a piece holds: how many records, the events that a rule would let through, why entries were rejected."""
 
     records: int = 0
     events: list[Event] = field(default_factory=list)
@@ -119,17 +119,12 @@ _NEXT_LOG = re.compile(rb'\]\s*\}\s*(?=\{\s*"Records"\s*:\s*\[)')
 """Between two log files that somebody wrote one after the other."""
 
 
-def taken_from(stream: BufferedReader) -> Taken:
-    """Read a file, plain or gzip. Raises Damaged when it cannot be read to its end."""
-    taken = Taken()
+def taken_from(stream: BufferedReader) -> Iterator[Taken]:
+    """Read a file, plain or gzip, piece by piece. Raises Damaged when it cannot be read to its end."""
     try:
-        for piece in _pieces(_unpacked(stream)):
-            taken.records += piece.records
-            taken.events += piece.events
-            taken.rejected += piece.rejected
+        yield from _pieces(_unpacked(stream))
     except _WRONG_FILE as wrong:
         raise Damaged(str(wrong)) from wrong
-    return taken
 
 
 def trigger_of(event: Event) -> Trigger:

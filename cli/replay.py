@@ -84,7 +84,8 @@ def replay(
     search = Search(s3=lambda: stack.s3, since=since, until=until)
     with kept_in(resume) as kept:
         damaged = list(_gather(stack, search, logs, kept, workers))
-        found = judge.findings(kept.events(since, until))
+        with _bar() as bar:
+            found = judge.findings(bar.track(kept.events(since, until), description="judging"))
         for finding, event_id, source in found:
             _show(finding, event_id, source, as_json=as_json)
         rejected = _reject(kept.rejected(), damaged)
@@ -94,17 +95,21 @@ def replay(
 
 def _gather(stack: Stack, search: Search, places: tuple[str, ...], kept: Kept, workers: int) -> Iterator[str]:
     """Read what was not read yet into `kept`; yields what was damaged."""
-    logs = (log for place in places for log in search.under(place) if not kept.has(log))
+    logs = (log for place in places for log in search.under(place) if kept.lacks(log))
     files = packed = 0
-    columns = (SpinnerColumn(), TextColumn("{task.description}"))
-    screen = Console(stderr=True)
-    with Progress(*columns, console=screen, transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("reading")
-        for reads in read_all(stack, logs, workers):
-            kept.add(reads)
-            files, packed = files + len(reads), packed + sum(read.log.size for read in reads)
-            bar.update(task, description=f"{files:,} files read, {packed / 1e6:,.0f} MB")
-            yield from (f"{read.log.name}: {read.damage}" for read in reads if read.damage)
+    with _bar() as bar:
+        task = bar.add_task("reading", total=None)
+        for read in read_all(stack, logs, workers):
+            kept.add(read)
+            files, packed = files + 1, packed + read.log.size
+            bar.update(task, completed=files, description=f"{packed / 1e6:,.0f} MB read, files:")
+            if read.damage:
+                yield f"{read.log.name}: {read.damage}"
+
+
+def _bar() -> Progress:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.completed:,.0f}"))
+    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
 
 
 class _Judge:

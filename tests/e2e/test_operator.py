@@ -124,6 +124,11 @@ def test_the_reader_s_policy_is_enough_to_look_and_for_nothing_else(cloud: Cloud
     log = ROOM / "build" / "operator-log.json"
     stack.write(log, json.dumps(record))
     assert guardrail(cloud, "replay", str(log), by=reader).returncode in {0, 1}
+    cloud.client("s3").create_bucket(Bucket="operator-logs")
+    cloud.client("s3").put_object(Bucket="operator-logs", Key="AWSLogs/log.json", Body=log.read_bytes())
+    there, here = (guardrail(cloud, "replay", place) for place in ("s3://operator-logs", str(log)))
+    assert (there.returncode, there.stdout, there.stderr) == (here.returncode, here.stdout, here.stderr)
+    assert here.stderr.startswith("1 records, ")
     assert refused(cloud, "reader") == set()
     used = {each["action"] for each in calls_of(cloud, "reader")} - {"sts:GetCallerIdentity"}
     assert used == set[str]().union(*READER.values())

@@ -119,7 +119,12 @@ def by_json(text: str) -> Taken:
 
 def read(content: bytes) -> Taken:
     """As a file of this content is read."""
-    return taken_from(io.BufferedReader(io.BytesIO(content)))
+    taken = Taken()
+    for piece in taken_from(io.BufferedReader(io.BytesIO(content))):
+        taken.records += piece.records
+        taken.events += piece.events
+        taken.rejected += piece.rejected
+    return taken
 
 
 @settings(max_examples=300, deadline=None)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,14 @@ def test_what_is_no_log_is_left_out_and_said(logs: Path, state: Path) -> None:
     assert "2 files are no logs by their names, and were left out\n" in result.stderr
 
 
+def test_a_name_that_is_no_text_is_no_reason_to_miss_a_log(logs: Path, state: Path) -> None:
+    for name, content in ((b"\xff.json", json.dumps({"Records": [at(20)]})), (b"\xfe.json", "{")):
+        (logs / os.fsdecode(name)).write_text(content)
+    result = run(state, logs)
+    assert (events(result), result.return_value) == ([*EVERY, "event-20-0"], 3)
+    assert f"rejected: {logs}/?.json: not JSON" in result.stderr
+
+
 def test_several_processes_find_what_one_finds(logs: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "ALONE", 1)
     monkeypatch.setattr(reading, "BATCH_FILES", 1)
@@ -153,10 +162,10 @@ def test_what_was_interrupted_goes_on_and_finds_what_one_run_finds(
     monkeypatch.setattr(reading, "BATCH_FILES", 1)
     kept = Kept.add
 
-    def add(self: Kept, reads: list[reading.LogRead]) -> None:
+    def add(self: Kept, read: reading.LogRead) -> None:
         if len(opened) > done:
             raise Interrupted
-        kept(self, reads)
+        kept(self, read)
 
     def noted(log: Any, s3: Any) -> Any:
         opened.append(log.name)
@@ -182,8 +191,19 @@ def test_a_file_that_changed_or_was_damaged_is_read_again(logs: Path, state: Pat
     assert stat.S_IMODE(resume.stat().st_mode) == 0o600
     write(damaged, at(20))
     write(logs / "0" / "0.json.gz", at(21, userAgent="another length"))
+    (logs / "1" / "2.json.gz").write_bytes(b"damaged since")
+    assert "event-14-0" not in events(run(state, "--resume", resume, logs))
+    write(logs / "1" / "2.json.gz", at(14))
     result = run(state, "--resume", resume, logs)
     assert (events(result), result.return_value) == ([*EVERY[:1], *EVERY[2:], "event-20-0", "event-21-0"], 1)
+
+
+def test_what_a_resume_file_knows_of_other_logs_is_not_judged(logs: Path, state: Path, tmp_path: Path) -> None:
+    resume = tmp_path / "resume"
+    run(state, "--resume", resume, logs)
+    result = run(state, "--resume", resume, logs / "1")
+    assert (events(result), result.return_value) == (["event-9-47", "event-14-0", "event-15-0"], 1)
+    assert result.stderr == "64 records, 3 findings, 0 rejected\n"
 
 
 @pytest.mark.parametrize("content", [b"precious notes, not ours", b"SQLite format 3\0 or nearly"])
