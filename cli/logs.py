@@ -40,13 +40,15 @@ class Log:
 class Search:
     """Which logs are wanted: those that may hold events from `since` on, before `until`.
 
-    `others` counts what was left out as no log.
+    `others` counts what was left out as no log; `unseen` are folders that could not be looked into, and places that
+    hold no logs, each with what is the matter.
     """
 
     s3: Callable[[], Any]
     since: datetime | None = None
     until: datetime | None = None
     others: int = field(default=0, init=False)
+    unseen: list[str] = field(default_factory=list, init=False)
 
     def under(self, place: str) -> Iterator[Log]:
         """The logs at a file, in a folder, or under s3://BUCKET/PREFIX, by name. Raises ClientError, BotoCoreError."""
@@ -57,18 +59,27 @@ class Search:
         else:
             yield _local(place)
             return
+        is_empty = True
         for name, log in found:
             if _OTHERS.search(name) or not name.endswith(NAMES):
                 self.others += 1
             elif self._may_hold(name):
+                is_empty = False
                 yield log
+        if is_empty:
+            self.unseen.append(f"{place}: there are no logs, or none of that time")
 
     def _in_folder(self, folder: str) -> Iterator[tuple[str, Log]]:
-        for where, folders, files in os.walk(folder):
+        for where, folders, files in os.walk(folder, onerror=self._note):
             folders.sort()
+            links = [path for name in folders if os.path.islink(path := os.path.join(where, name))]
+            self.unseen += (f"{path}: a link to a folder is not followed; name the folder itself" for path in links)
             for name in sorted(files):
                 path = os.path.join(where, name)
                 yield os.path.relpath(path, folder), _local(path)
+
+    def _note(self, error: OSError) -> None:
+        self.unseen.append(f"{error.filename}: {error.strerror}")
 
     def _under_prefix(self, place: str) -> Iterator[tuple[str, Log]]:
         bucket, _, prefix = place.removeprefix(S3).partition("/")

@@ -88,6 +88,7 @@ def replay(
             found = judge.findings(bar.track(kept.events(since, until), description="judging"))
         for finding, event_id, source in found:
             _show(finding, event_id, source, as_json=as_json)
+        damaged += search.unseen
         rejected = _reject(kept.rejected(), damaged)
         _sum_up(kept.records, len(found), rejected, len(damaged), search.others)
     return 3 if rejected else int(bool(found))
@@ -223,5 +224,5 @@ def _sum_up(records: int, found: int, rejected: int, damaged: int, others: int) 
     if others:
         click.echo(f"{others} files are no logs by their names, and were left out", err=True)
     if damaged:
-        click.echo(f"{damaged} files could not be read", err=True)
+        click.echo(f"{damaged} files or folders could not be read", err=True)
     click.echo(f"{records} records, {found} findings, {rejected} rejected", err=True)

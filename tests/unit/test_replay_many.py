@@ -135,7 +135,7 @@ def test_damaged_files_are_named_and_counted_and_hold_nothing(logs: Path, state:
     assert (events(result), result.return_value) == (EVERY, 3)
     for name in (*bad, "gone.json"):
         assert f"rejected: {logs / name}: " in result.stderr
-    assert "6 files could not be read\n192 records, 7 findings, 6 rejected\n" in result.stderr
+    assert "6 files or folders could not be read\n192 records, 7 findings, 6 rejected\n" in result.stderr
 
 
 def test_no_file_makes_it_hold_more_than_so_much(tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,6 +219,27 @@ def test_a_resume_file_of_another_version_is_not_believed(
     run(state, "--resume", tmp_path / "resume", logs)
     monkeypatch.setattr("cli.kept.version", lambda _: "9.9.9")
     assert "another version" in str(run(state, "--resume", tmp_path / "resume", logs).exception)
+
+
+def test_what_was_not_looked_into_is_not_called_fine(
+    logs: Path, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty" / "folder").mkdir(parents=True)
+    (tmp_path / "empty" / "notes.txt").write_text("no log")
+    (tmp_path / "empty" / "linked").symlink_to(logs)
+    result = run(state, tmp_path / "empty")
+    assert (events(result), result.return_value) == ([], 3)
+    assert f"rejected: {tmp_path / 'empty'}: there are no logs" in result.stderr
+    assert f"rejected: {tmp_path / 'empty' / 'linked'}: a link to a folder is not followed" in result.stderr
+    real = os.scandir
+
+    def refused(path: str) -> Any:
+        if str(path).endswith("folder"):  # as it is for whoever is not root
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert f"{tmp_path / 'empty' / 'folder'}: Permission denied" in run(state, tmp_path / "empty").stderr
 
 
 @pytest.mark.parametrize("place", ["nowhere.json", "s3://"])
