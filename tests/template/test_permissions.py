@@ -124,7 +124,7 @@ ROLES: dict[str, set[tuple[str, str]]] = {
 }
 PUBLISHING = {role for role in ROLES if not role.endswith("ScheduleRole")} - {"DrillRole"}
 """The roles of functions that send alerts."""
-ATTACHED = ("SharedPermissions", "BucketPermissions", "HealthSeesRoles")
+ATTACHED = ("SharedPermissions", "SecurityHubPermissions", "BucketPermissions", "HealthSeesRoles")
 
 
 def listed(value: Any) -> list[Any]:
