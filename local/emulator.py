@@ -76,6 +76,7 @@ eventbridge: Any = _module(
     "_tick_scheduled_rules", "_target_matches_request_scope", "_pattern_event_view",
 )  # fmt: skip
 scheduler: Any = _module("services.scheduler", "_tick_schedules", "time")
+lambda_runtime: Any = _module("core.lambda_runtime", "_PYTHON_WORKER_SCRIPT", "zipfile", "Worker")
 lambda_svc: Any = _module(
     "services.lambda_svc", "_get_func_record_for_ref", "_execution_record_for_config", "invoke_async_with_retry",
     "_iter_all_esms", "_emit_lambda_metrics", "_emit_lambda_logs", "_execute_function", "_execute_function_dispatch",

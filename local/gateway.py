@@ -19,6 +19,7 @@ from local import (
     emulator,
     metrics,
     mfa_delete,
+    packages,
     permissions,
     recorder,
     root,
@@ -73,6 +74,7 @@ def install(account: str, region: str, lab_key: tuple[str, str], batching_window
     metrics.install(movable, state.alarms.arrived)
     delivery.install(batching_window_s)
     dead_letters.install()
+    packages.install()
     permissions.install()
     mfa_delete.install(devices)
     root.install(state.root)

@@ -7,7 +7,7 @@ in and out, no credentials):
     POST   /_local/reset                   empty everything (the clock and spent codes stay); the trail "lab" logs again
     GET    /_local/mail                    {since?: count} the outbox: [{protocol, to, subject, body, topic_arn, at, ...}]
     POST   /_local/subscriptions/confirm   {} for all pending ones, or {endpoint}; answers their ARNs
-    GET    /_local/calls                   [{at, service, operation, action, resource, principal, status, error, mfa}]
+    GET    /_local/calls                   {member?: value} [{at, service, operation, action, resource, principal, status, error, mfa}]
     GET    /_local/records                 the CloudTrail records made so far, also those that no trail logs
     POST   /_local/faults                  [{service, match?, times?, status?, code?, message?, delay?}] replaces all; [] clears
     POST   /_local/clock                   {advance: seconds}: codes, schedules and metrics follow, due schedules fire
@@ -48,8 +48,6 @@ _FIXED_ENVIRONMENT = {
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_CONFIG_FILE": "/dev/null",
     "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-    # Workers of functions inherit this environment; byte code in a shared folder would be a side effect.
-    "PYTHONDONTWRITEBYTECODE": "1",
 }
 
 
