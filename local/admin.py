@@ -26,7 +26,7 @@ def answer_for(state: State) -> Callable[[Request], Awaitable[Answer]]:
         try:
             value = path(state, json.loads(request.body or b"{}"))
             return _json(200, await value if isinstance(value, Awaitable) else value)
-        except (ValueError, KeyError, TypeError) as wrong:
+        except (ValueError, KeyError, TypeError, AttributeError) as wrong:
             return _json(400, {"error": f"{type(wrong).__name__}: {wrong}"})
 
     return answer
@@ -62,8 +62,8 @@ def _confirm(state: State, wanted: Payload) -> list[str]:
     return topics.confirm(wanted.get("endpoint"))
 
 
-def _calls(state: State, _: Payload) -> list[Payload]:
-    return state.calls.as_json()
+def _calls(state: State, wanted: Payload) -> list[Payload]:
+    return state.calls.as_json(**wanted)
 
 
 def _records(state: State, _: Payload) -> list[Payload]:

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -87,6 +88,7 @@ class Cloud:
         self._server: subprocess.Popen[str] | None = None
         self.codes_given: list[str] = []
         self._clients: dict[tuple[str, Credentials, str], Any] = {}
+        self._mails: list[Mail] = []
 
     @classmethod
     def start(cls, port: int | None = None, batching_window_s: float | None = 1.0, event_delay_s: float = 0.0) -> Self:
@@ -207,7 +209,9 @@ class Cloud:
     # What happened, and what shall happen
 
     def mail(self, since: int = 0) -> list[Mail]:
-        return [Mail(**each) for each in self._ask("GET", "/_local/mail", {"since": since})]
+        """All mails, or those after the first `since`; what came before is kept here and not asked for again."""
+        self._mails += [Mail(**each) for each in self._ask("GET", "/_local/mail", {"since": len(self._mails)})]
+        return self._mails[since:]
 
     def wait_for_mail(self, predicate: Callable[[Mail], bool], timeout_s: float) -> Mail:
         """The first mail that fits, old ones included. Raises CloudError when none came in time."""
@@ -225,9 +229,12 @@ class Cloud:
         """Confirm all pending subscriptions, or those of one endpoint; their ARNs."""
         return list(self._ask("POST", "/_local/subscriptions/confirm", {"endpoint": endpoint}))
 
-    def calls(self) -> list[dict[str, Any]]:
-        """The log of API calls: at, service, operation, action, resource, principal, status, error, mfa."""
-        return list(self._ask("GET", "/_local/calls"))
+    def calls(self, **wanted: str) -> list[dict[str, Any]]:
+        """The log of API calls: at, service, operation, action, resource, principal, status, error, mfa.
+
+        wanted: only those of which these members are so, as in `operation="GetObject"`.
+        """
+        return list(self._ask("GET", "/_local/calls", wanted))
 
     def records(self) -> list[dict[str, Any]]:
         """The CloudTrail records made so far, published or still delayed."""
@@ -252,6 +259,7 @@ class Cloud:
     def reset(self) -> None:
         """Empty everything; the clock and spent codes stay."""
         self._keep_calls()
+        self._mails.clear()
         self._ask("POST", "/_local/reset")
 
     def _ask(self, method: str, path: str, payload: object = None) -> Any:
@@ -346,23 +354,29 @@ def ready_port(server: subprocess.Popen[str], log: Path) -> int:
     return int(line.split()[1])
 
 
-def _client(endpoint: str, service: str, credentials: Credentials, region: str) -> Any:
+@cache
+def _session() -> boto3.session.Session:
+    """One for all clients, so that what AWS's services look like is read once; it knows no credentials."""
     nothing = {
         "profile": (None, None, None, None),
         "config_file": (None, None, os.devnull, None),
         "credentials_file": (None, None, os.devnull, None),
     }
-    session = boto3.session.Session(
-        botocore_session=botocore.session.Session(nothing),
+    return boto3.session.Session(botocore_session=botocore.session.Session(nothing))
+
+
+def _client(endpoint: str, service: str, credentials: Credentials, region: str) -> Any:
+    # The factory is overloaded on literal service names; here the name is the caller's.
+    make: Any = _session().client
+    return make(
+        service,
+        region_name=region,
+        endpoint_url=endpoint,
         aws_access_key_id=credentials.access_key_id,
         aws_secret_access_key=credentials.secret_access_key,
         aws_session_token=credentials.session_token or None,
-        region_name=region,
+        config=Config(retries={"max_attempts": 0}, connect_timeout=2, read_timeout=60),
     )
-    # The factory is overloaded on literal service names; here the name is the caller's.
-    make: Any = session.client
-    config = Config(retries={"max_attempts": 0}, connect_timeout=2, read_timeout=60)
-    return make(service, endpoint_url=endpoint, config=config)
 
 
 if __name__ == "__main__":

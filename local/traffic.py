@@ -51,8 +51,10 @@ class CallLog:
             )
         )
 
-    def as_json(self) -> list[dict[str, Any]]:
-        return [asdict(each) for each in self._calls]
+    def as_json(self, **wanted: object) -> list[dict[str, Any]]:
+        """All of them, or those whose members are as wanted. Raises AttributeError when there is no such member."""
+        fitting = (each for each in self._calls if all(getattr(each, name) == wanted[name] for name in wanted))
+        return [asdict(each) for each in fitting]
 
     def clear(self) -> None:
         self._calls.clear()
