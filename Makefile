@@ -60,7 +60,7 @@ build: setup ## the real sam build
 	@$(BIN)/sam build --cached
 
 e2e: setup build ## sam build and sam deploy to the embedded cloud; event in, alert out; grants compared with calls
-	@$(BIN)/pytest tests/e2e -n 2 --dist loadfile
+	@$(BIN)/pytest tests/e2e -n 3 --dist loadfile --no-loadscope-reorder
 	@$(PY) -m local.granted build/calls
 
 browser-setup: ## make sure that Chromium is there (as root: Debian's package)

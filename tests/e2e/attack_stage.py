@@ -16,6 +16,7 @@ import pytest
 
 from local import granted, stack
 from local.cloud import Cloud, Credentials, Mail
+from tests.e2e import again
 
 LOOK_S = 901
 SWEEP_S = 3601
@@ -326,7 +327,7 @@ def stage(selectors: list[dict[str, Any]], delay_s: float = 0.0) -> Iterator[Sta
         with Cloud.start(batching_window_s=WINDOW_S, event_delay_s=delay_s) as cloud:
             cloud.client("cloudtrail").put_event_selectors(TrailName="lab", AdvancedEventSelectors=selectors)
             hears_root = selectors is not ROOT_UNLOGGED
-            made = Stage(cloud, stack.deploy(cloud), delay_s, hears_root=hears_root)
+            made = Stage(cloud, again.deploy(cloud), delay_s, hears_root=hears_root)
             made.encrypt()
             stack.sweep(cloud, made.outputs)
             made.look()

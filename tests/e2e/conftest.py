@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from local import granted, stack
+from local import granted
 from local.cloud import Cloud, Credentials
+from tests.e2e import again
 from tests.e2e.local_setting import ALLOW_ALL, ON
 
 HOSTILE = {
@@ -29,6 +30,13 @@ endpoint_url = https://192.0.2.1
 credential_process = false
 """
 CALLS = granted.ROOM / "build" / "calls"
+WORKER = "PYTEST_XDIST_WORKER"
+LONGEST = (
+    *("test_deliveries", "test_killed_links", "test_blind", "test_attacks_buckets", "test_attacks_parts"),
+    *("test_runbook_script_more", "test_operator", "test_doctor", "test_runbook_script", "test_drill"),
+    *("test_built_package", "test_runbook_script_errors", "test_heartbeat", "test_attacks_rules"),
+)
+"""The files that take longest, first: begun last, one of them would run alone in the end."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,6 +50,12 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[granted.VARIABLE] = str(CALLS)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files in the order of LONGEST, then the others as they come; the tests of a file keep theirs."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def hostile_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Everything that could lead a call to somebody's AWS account."""
@@ -49,7 +63,10 @@ def hostile_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     (home / ".aws").mkdir()
     (home / ".aws" / "config").write_text(CONFIG)
     (home / ".aws" / "credentials").write_text("[default]\naws_access_key_id = AKIAI44QH8DHBEXAMPLE\n")
-    wanted = HOSTILE | {"HOME": str(home)}
+    whole_run = tmp_path_factory.getbasetemp() if WORKER not in os.environ else tmp_path_factory.getbasetemp().parent
+    uploaded = whole_run / "uploaded"
+    uploaded.mkdir(exist_ok=True)
+    wanted = HOSTILE | {"HOME": str(home), again.FOLDER: str(uploaded)}
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
@@ -80,7 +97,7 @@ def cloud(counted: None) -> Iterator[Cloud]:  # it must end after the cloud
 @pytest.fixture(scope="module")
 def outputs(cloud: Cloud) -> dict[str, str]:
     """The stack, deployed there, with its subscriptions confirmed."""
-    return stack.deploy(cloud)
+    return again.deploy(cloud)
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ def refusal(call: Callable[..., Any], **arguments: Any) -> tuple[str, int, str]:
     return error["Error"]["Code"], error["ResponseMetadata"]["HTTPStatusCode"], error["Error"]["Message"]
 
 
-def until[T](look: Callable[[], T], timeout_s: float = 5.0) -> T:
+def until[T](look: Callable[[], T], timeout_s: float = 20.0) -> T:
     """The first true value of `look`."""
     deadline = time.monotonic() + timeout_s
     while not (found := look()):

@@ -11,7 +11,7 @@ import pytest
 
 from local import stack
 from local.cloud import Cloud
-from tests.e2e import troubles
+from tests.e2e import again, troubles
 from tests.e2e.test_deliveries import guardrail, vault
 from tests.e2e.troubles import MANAGEMENT, TROUBLES, VAULT, Room, Undo, own_events, room_of, select
 
@@ -176,7 +176,7 @@ def unheard(cloud: Cloud) -> Room:
     """A second stack, told not to watch deletes, to which nobody has confirmed a subscription yet."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cloud, "confirm_subscriptions", list)
-        outputs = stack.deploy(cloud, "second", WatchVersionDeletes="no", AlertEmail="second@example.com")
+        outputs = again.deploy(cloud, "second", WatchVersionDeletes="no", AlertEmail="second@example.com")
     return room_of(cloud, "second", outputs)
 
 

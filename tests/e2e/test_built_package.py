@@ -5,7 +5,6 @@ has what Lambda's has, awslambdaric and boto3, and nothing else.
 """
 
 import contextlib
-import hashlib
 import importlib
 import json
 import os
@@ -13,7 +12,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,12 +24,9 @@ from local.cloud import ROOM, Cloud
 from local.runtime import BUILD, BuiltFunction, RunError
 from shared import parse, parse_watch
 from shared.facts import GUARDRAIL, BadEvent, BucketKey
+from tests.e2e import again, clean
 
 HERE = BucketKey(account="111122223333", region="us-east-1", name=GUARDRAIL)
-LAMBDAS_OWN = (
-    *("awslambdaric", "simplejson", "snapshot-restore-py"),
-    *("boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3"),
-)
 BUCKET = "example-protected-bucket"
 SAMPLES = {
     "BucketChangeFunction": ("put-bucket-versioning.root-disables.json", {"mfa-delete-disabled"}),
@@ -55,38 +50,10 @@ print(*(each.__file__ for each in (handler, aws_lambda_powertools, jmespath, typ
 # The interpreter
 
 
-def pinned(names: tuple[str, ...]) -> str:
-    """The lines of requirements-dev.txt, version and hashes, of these packages."""
-    blocks = re.findall(r"^\S+==.*\\\n(?:[ ]+--hash=.*\n)+", (ROOM / "requirements-dev.txt").read_text(), re.M)
-    found = {block.partition("==")[0]: block for block in blocks}
-    return "".join(found[name] for name in names)
-
-
-def make_venv(folder: Path, requirements: str) -> None:
-    """Only these packages, not even pip. Made aside and moved, so that what is there is always whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix="new-", dir=folder.parent))
-    (new / "requirements.txt").write_text(requirements)
-    pip = [sys.executable, "-m", "pip", "--quiet", "--python", str(new / "bin" / "python")]
-    install = [*pip, "install", "--no-deps", "--require-hashes", "-r", str(new / "requirements.txt")]
-    for command in ([sys.executable, "-m", "venv", "--without-pip", str(new)], install, [*pip, "check"]):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout}{done.stderr}"
-    try:
-        new.rename(folder)
-    except OSError:  # somebody else was faster
-        shutil.rmtree(new)
-
-
 @pytest.fixture(scope="session")
 def clean_python() -> Path:
-    """A Python with Lambda's own packages only; kept under build/ until a pin changes."""
-    requirements = pinned(LAMBDAS_OWN)
-    key = hashlib.sha256(f"{sys.version}\n{requirements}".encode()).hexdigest()[:16]
-    folder = ROOM / "build" / "clean-venv" / key
-    if not folder.is_dir():
-        make_venv(folder, requirements)
-    return folder / "bin" / "python"
+    """A Python with Lambda's own packages only."""
+    return clean.python()
 
 
 def run(python: Path, *words: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -103,7 +70,7 @@ def run(python: Path, *words: str, folder: Path) -> subprocess.CompletedProcess[
 def test_the_clean_python_has_nothing_but_what_lambda_has(clean_python: Path, tmp_path: Path) -> None:
     listing = "import importlib.metadata as m; print(*(d.name for d in m.distributions()))"
     done = run(clean_python, "-c", listing, folder=tmp_path)
-    assert sorted(done.stdout.lower().replace("_", "-").split()) == sorted(LAMBDAS_OWN)
+    assert sorted(done.stdout.lower().replace("_", "-").split()) == sorted(clean.LAMBDAS_OWN)
     refused = run(clean_python, "-c", "import aws_lambda_powertools", folder=tmp_path)
     assert "No module named 'aws_lambda_powertools'" in refused.stderr
 
@@ -158,7 +125,7 @@ def cloud() -> Iterator[Cloud]:
 @pytest.fixture(scope="module")
 def outputs(cloud: Cloud) -> dict[str, str]:
     """With all functions that there are."""
-    return stack.deploy(cloud, Drill="yes")
+    return again.deploy(cloud, Drill="yes")
 
 
 @pytest.fixture(scope="module")

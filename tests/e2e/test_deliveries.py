@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from local import stack
 from local.cloud import ROOM, Cloud, Mail
+from tests.e2e import again, clean
 from tests.e2e.local_setting import posted_to
 
 TAG = [{"Key": "mfa-delete", "Value": "required"}]
@@ -48,7 +48,13 @@ def vault(cloud: Cloud, name: str) -> str:
 
 def looks(cloud: Cloud, bucket: str) -> int:
     """How often a function has looked at this bucket: its first read is that of the tags."""
-    return sum(c["operation"] == "GetBucketTagging" and c["resource"] == f"/{bucket}" for c in cloud.calls())
+    return len(cloud.calls(operation="GetBucketTagging", resource=f"/{bucket}"))
+
+
+@pytest.fixture(scope="module")
+def outputs(cloud: Cloud) -> dict[str, str]:
+    """The stack, by the real `sam deploy`, which is run again below."""
+    return stack.deploy(cloud)
 
 
 @pytest.fixture(autouse=True)
@@ -295,12 +301,12 @@ def test_an_alert_waits_for_a_subscriber_that_confirms_late(
 ) -> None:
     url, _ = listener
     with Cloud.start() as cloud:
-        outputs = stack.deploy(cloud, AlertEmail="", AlertUrl="")
+        outputs = again.deploy(cloud, AlertEmail="", AlertUrl="")
         topic = outputs["AlertTopicArn"]
         cloud.client("sns").subscribe(TopicArn=topic, Protocol="http", Endpoint=url)
         vault(cloud, "early-vault")
         assert stack.sweep(cloud, outputs)["sent"] == 0
-        eventually(lambda: [c for c in cloud.calls() if c["operation"] == "GetTopicAttributes"])
+        eventually(lambda: cloud.calls(operation="GetTopicAttributes"))
         assert cloud.mail() == []
         cloud.confirm_subscriptions(url)
         assert stack.sweep(cloud, outputs)["sent"] == 1
@@ -335,7 +341,7 @@ def script(cloud: Cloud, verb: str, bucket: str, *words: str, codes: int = 1) ->
     """The runbook script, run by root."""
     typed = "".join(f"{cloud.next_code()}\n" for _ in range(codes))
     who = ["--account", cloud.account, "--mfa-code", "-", "--mfa-serial", cloud.device.serial, "--keep-key"]
-    command = [sys.executable, str(ROOM / "runbook" / "mfa_delete.py"), verb, "--bucket", bucket, *who, *words]
+    command = [str(clean.python()), str(ROOM / "runbook" / "mfa_delete.py"), verb, "--bucket", bucket, *who, *words]
     env = cloud.environment()
     done = subprocess.run(command, env=env, input=typed, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

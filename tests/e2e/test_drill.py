@@ -12,7 +12,7 @@ import pytest
 
 from local import stack
 from local.cloud import Cloud, Credentials
-from tests.e2e import troubles
+from tests.e2e import again, troubles
 from tests.e2e.local_setting import refusal
 from tests.e2e.test_deliveries import at_rest, eventually, guardrail, vault
 from tests.e2e.troubles import MANAGEMENT, Room, room_of, select
@@ -26,7 +26,7 @@ QUIET_S = 2.0
 @pytest.fixture(scope="module")
 def outputs(cloud: Cloud) -> dict[str, str]:
     """The stack with its drill."""
-    return stack.deploy(cloud, Drill="yes")
+    return again.deploy(cloud, Drill="yes")
 
 
 @pytest.fixture(scope="module")

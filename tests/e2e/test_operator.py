@@ -11,6 +11,7 @@ import pytest
 from local import stack
 from local.cloud import ROOM, Cloud, Credentials
 from local.granted import STANDS_FOR
+from tests.e2e import again
 from tests.e2e.local_setting import ALLOW_ALL, ON, put_version, refusal
 from tests.e2e.test_deliveries import vault
 from tests.template.test_grants import OPERATOR, READER
@@ -19,7 +20,7 @@ from tests.template.test_grants import OPERATOR, READER
 @pytest.fixture(scope="module")
 def outputs(cloud: Cloud) -> dict[str, str]:
     """The stack with the drill, for the operator's policy."""
-    return stack.deploy(cloud, Drill="yes")
+    return again.deploy(cloud, Drill="yes")
 
 
 def guardrail(cloud: Cloud, *words: str, by: Credentials | None = None) -> subprocess.CompletedProcess[str]:

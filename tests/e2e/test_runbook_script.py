@@ -5,7 +5,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from local.cloud import ROOM, Cloud, Credentials
 from local.terminal import typed
+from tests.e2e import clean
 from tests.e2e.local_setting import ALLOW_ALL, EXPIRE, versioning
 
 SCRIPT = ROOM / "runbook" / "mfa_delete.py"
@@ -51,7 +51,7 @@ class Desk:
         """Without a terminal; `codes` are fresh ones, or those given."""
         lines = [self.cloud.next_code() for _ in range(codes)] if isinstance(codes, int) else codes
         ended = subprocess.run(
-            [sys.executable, SCRIPT, *args],
+            [clean.python(), SCRIPT, *args],
             check=False,
             input="".join(f"{each}\n" for each in lines),
             env=self.env,
@@ -74,7 +74,7 @@ class Desk:
             return answered
 
         replies = [(pattern, reply(answer)) for pattern, answer in answers.items()]
-        code, screen = typed([sys.executable, str(SCRIPT), *args], replies, env=self.env, cwd=self.home)
+        code, screen = typed([str(clean.python()), str(SCRIPT), *args], replies, env=self.env, cwd=self.home)
         return honest(Done(code=code, out=screen), [each for each in given if each.isdigit() and len(each) == 6])
 
 
@@ -353,6 +353,6 @@ def test_the_script_imports_boto3_and_the_standard_library_only(desk: Desk) -> N
     lone = desk.home / "mfa_delete.py"
     lone.write_bytes(SCRIPT.read_bytes())
     ended = subprocess.run(
-        [sys.executable, "-P", lone, "--help"], cwd=desk.home, env=desk.env, capture_output=True, check=False
+        [clean.python(), "-P", lone, "--help"], cwd=desk.home, env=desk.env, capture_output=True, check=False
     )
     assert ended.returncode == 0

@@ -7,7 +7,6 @@ import re
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from local.cloud import Cloud, Credentials
+from tests.e2e import clean
 from tests.e2e.local_setting import EXPIRE, until, versioning
 from tests.e2e.test_runbook_script import ACCOUNT, CODE, PROTECTED, SCRIPT, STDIN, Desk, desk, new_bucket, puts
 
@@ -146,7 +146,7 @@ def controlled(desk: Desk, args: tuple[str, ...], answers: dict[str, Callable[[]
     pid, screen = pty.fork()
     if pid == 0:
         os.chdir(desk.home)
-        os.execve(sys.executable, [sys.executable, str(SCRIPT), *args], desk.env)
+        os.execve(clean.python(), [str(clean.python()), str(SCRIPT), *args], desk.env)
     shown, answered, deadline = "", 0, time.monotonic() + 30
     while time.monotonic() < deadline:
         if not select.select([screen], [], [], 0.1)[0]:
@@ -188,7 +188,7 @@ def test_a_closed_terminal_takes_a_temporary_key_along(cloud: Cloud) -> None:
 def test_an_interrupt_during_the_call_tells_how_the_bucket_is(desk: Desk) -> None:
     bucket = new_bucket(desk.cloud, "mid-call")
     desk.cloud.faults([{"service": "s3", "match": "PutBucketVersioning", "delay": 1.0}])
-    command = [sys.executable, str(SCRIPT), "enable", "--bucket", bucket, *STDIN]
+    command = [str(clean.python()), str(SCRIPT), "enable", "--bucket", bucket, *STDIN]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     process = subprocess.Popen(command, env=desk.env, cwd=desk.home, text=True, **pipes)
     assert process.stdin

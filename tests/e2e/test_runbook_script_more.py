@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from local.cloud import Cloud
+from tests.e2e import clean
 from tests.e2e.local_setting import put_version, until, versioning
 from tests.e2e.test_runbook_script import CODE, PROTECTED, SCRIPT, STDIN, Desk, desk, new_bucket, puts, tags_of
 
@@ -72,7 +72,7 @@ def test_one_buckets_failure_does_not_stop_the_next(desk: Desk) -> None:
 def test_after_a_kill_the_next_run_does_only_what_is_left(desk: Desk) -> None:
     buckets = [new_bucket(desk.cloud, f"kill-{number}") for number in range(3)]
     names = [part for each in buckets for part in ("--bucket", each)]
-    command = [sys.executable, str(SCRIPT), "enable", *names, *STDIN]
+    command = [str(clean.python()), str(SCRIPT), "enable", *names, *STDIN]
     process = subprocess.Popen(command, env=desk.env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     assert process.stdin
     process.stdin.write(f"{desk.cloud.next_code()}\n")
@@ -279,7 +279,7 @@ def test_a_temporary_key_is_deleted_when_the_work_fails(cloud: Cloud) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_temporary_key_is_deleted_on_a_signal(cloud: Cloud, number: signal.Signals) -> None:
     desk, bucket = Desk(cloud, cloud.root_session()), new_bucket(cloud, f"temporary-{number.name.lower()}")
-    command = [sys.executable, str(SCRIPT), "enable", "--temporary-key", "--bucket", bucket, *STDIN]
+    command = [str(clean.python()), str(SCRIPT), "enable", "--temporary-key", "--bucket", bucket, *STDIN]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     process = subprocess.Popen(command, env=desk.env, cwd=desk.home, text=True, **pipes)
     until(lambda: root_keys(cloud), 10)
@@ -292,7 +292,7 @@ def test_a_temporary_key_is_deleted_on_a_signal(cloud: Cloud, number: signal.Sig
 
 def test_the_next_start_finds_a_key_that_a_kill_left_behind(cloud: Cloud) -> None:
     desk, bucket = Desk(cloud, cloud.root_session()), new_bucket(cloud, "left-behind")
-    command = [sys.executable, str(SCRIPT), "enable", "--temporary-key", "--bucket", bucket, *STDIN]
+    command = [str(clean.python()), str(SCRIPT), "enable", "--temporary-key", "--bucket", bucket, *STDIN]
     process = subprocess.Popen(command, env=desk.env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     left = until(lambda: root_keys(cloud), 10)
     process.kill()

@@ -3,12 +3,12 @@
 import json
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from local.cloud import Cloud
+from tests.e2e import clean
 from tests.e2e.local_setting import until
 from tests.e2e.test_runbook_script import ACCOUNT, CODE, SCRIPT, STDIN, Desk, desk, new_bucket
 from tests.e2e.test_runbook_script_errors import controlled
@@ -21,11 +21,11 @@ FAREWELL = r"Delete the access key [^\n]*\[yes/no\]: $"
 def test_an_interrupt_while_the_temporary_key_is_made_leaves_none(cloud: Cloud) -> None:
     desk, bucket = Desk(cloud, cloud.root_session()), new_bucket(cloud, "made-slowly")
     cloud.faults([{"service": "iam", "match": "CreateAccessKey", "delay": 1.5}])
-    command = [sys.executable, str(SCRIPT), "enable", "--temporary-key", "--bucket", bucket, *STDIN]
+    command = [str(clean.python()), str(SCRIPT), "enable", "--temporary-key", "--bucket", bucket, *STDIN]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    before = len(cloud.calls())
+    before = len(cloud.calls(operation="ListAccessKeys"))
     process = subprocess.Popen(command, env=desk.env, cwd=desk.home, text=True, **pipes)
-    until(lambda: any(call["operation"] == "ListAccessKeys" for call in cloud.calls()[before:]), 10)
+    until(lambda: len(cloud.calls(operation="ListAccessKeys")) > before, 10)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=30)
@@ -136,7 +136,7 @@ def test_a_plain_terminal_and_a_closed_one_end_without_a_traceback(desk: Desk, t
     done = desk.run("delete-version", "--bucket", bucket, "--versions-file", "versions.json", "--dry-run", *ACCOUNT)
     assert done.code == 1
     assert "\nforged" not in done.out
-    closed = ["sh", "-c", f"{sys.executable} {SCRIPT} check --bucket {bucket} >&-"]
+    closed = ["sh", "-c", f"{clean.python()} {SCRIPT} check --bucket {bucket} >&-"]
     ended = subprocess.run(closed, env=desk.env, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (1, "")
 
