@@ -52,6 +52,7 @@ def deploy(cloud: Cloud, name: str = "guardrail", **parameters: str) -> dict[str
     until(lambda: _status(stacks, name) != "CREATE_IN_PROGRESS", LIMIT_S)
     assert _status(stacks, name) == CREATED
     cloud.confirm_subscriptions()
+    cloud.advance(0)  # the command comes back later than this: what its calls set going is over by then
     return stack.outputs(cloud, name)
 
 
