@@ -13,7 +13,7 @@ from local.gateway import State
 Payload = dict[str, Any]
 Path = Callable[[State, Any], Any]
 
-SETTLE_LIMIT_S = 10.0
+SETTLE_LIMIT_S = 25.0
 
 
 def answer_for(state: State) -> Callable[[Request], Awaitable[Answer]]:
@@ -83,7 +83,7 @@ async def _clock(state: State, wanted: Payload) -> Payload:
 
 
 async def _settled() -> None:
-    """Let the schedules that fell due do their work first: an alarm on their silence would be false."""
+    """Let events and the schedules that fell due do their work first: an alarm on their silence would be false."""
     deadline = time.monotonic() + SETTLE_LIMIT_S
     while not metrics.underway.is_empty() and time.monotonic() < deadline:
         await asyncio.sleep(0.01)

@@ -247,6 +247,8 @@ class Cloud:
     def advance(self, seconds: float) -> float:
         """Move the clock of codes, schedules and metrics forward; due schedules fire, then alarms are evaluated.
 
+        In between it waits for what is underway: with 0 seconds, for all that the calls until now have set going.
+
         Returns the new epoch seconds.
         """
         return float(self._ask("POST", "/_local/clock", {"advance": seconds})["now"])

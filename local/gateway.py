@@ -133,9 +133,17 @@ class Gateway:
 
         def publish() -> None:
             for record in logged:
-                self._publisher.submit(trail.publish, record)
+                self._publisher.submit(_publish, record, metrics.underway.begin())
 
         asyncio.get_running_loop().call_later(self._delay_s, publish)
+
+
+def _publish(record: trail.Record, token: object) -> None:
+    """What it starts is underway before it is not any more."""
+    try:
+        trail.publish(record)
+    finally:
+        metrics.underway.end(token)
 
 
 async def _read(scope: Scope, receive: Receive) -> Request:

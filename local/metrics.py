@@ -19,7 +19,7 @@ Arrived = Callable[[set[tuple[str, str]]], None]
 
 
 class _Underway:
-    """Asynchronous invocations whose first attempt has not ended yet."""
+    """Records on their way to EventBridge, and asynchronous invocations whose first attempt has not ended yet."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
