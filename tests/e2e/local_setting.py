@@ -35,7 +35,7 @@ def until[T](look: Callable[[], T], timeout_s: float = 20.0) -> T:
     deadline = time.monotonic() + timeout_s
     while not (found := look()):
         assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.01)
+        time.sleep(0.03)
     return found
 
 

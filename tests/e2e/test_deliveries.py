@@ -26,7 +26,7 @@ def eventually[T](look: Callable[[], T], limit_s: float = 60) -> T:
     """Look until it is true."""
     deadline = time.monotonic() + limit_s
     while not (found := look()) and time.monotonic() < deadline:
-        time.sleep(0.05)
+        time.sleep(0.1)
     assert found
     return found
 
