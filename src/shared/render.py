@@ -8,7 +8,7 @@ from shared import quoting, runbook
 from shared.controls import BY_ID
 from shared.deeds import VERSION_DELETE_DENIED, VERSION_DELETED
 from shared.facts import GUARDRAIL, Cause, Outcome
-from shared.finding import ROUTINE, Alert, Finding, Severity, Told
+from shared.finding import ROUTINE, Alert, Change, Finding, Severity, Told
 from shared.settings import Settings
 from shared.states import STATE_UNVERIFIABLE
 from shared.watch import GUARDRAIL_BLIND
@@ -118,9 +118,7 @@ def document(told: Told, settings: Settings, page: str) -> dict[str, object]:
         "cause": f.cause.value if f.cause is not Cause.NONE else None,
         "outcome": _outcome(f),
         "detail": f.detail or None,
-        "conditions": [
-            {"about": c.about, "problem": c.problem, "meaning": c.meaning, "mend": c.mend} for c in f.conditions
-        ],
+        "conditions": _conditions(f),
         "resources": [resource[:VALUE_LIMIT] for resource in f.resources],
         "objects": [{"key": o.key[:VALUE_LIMIT], "version_id": o.version_id[:VALUE_LIMIT]} for o in f.objects],
         "count": f.count,
@@ -133,6 +131,10 @@ def document(told: Told, settings: Settings, page: str) -> dict[str, object]:
         "refs": list(BY_ID[f.control].refs),
         "runbook": page or None,
     }
+
+
+def _conditions(finding: Finding) -> list[dict[str, str]]:
+    return [{"about": c.about, "problem": c.problem, "meaning": c.meaning, "mend": c.mend} for c in finding.conditions]
 
 
 def _outcome(finding: Finding) -> str | None:
@@ -152,7 +154,7 @@ def digests(all_told: Sequence[Told], settings: Settings, now: datetime) -> list
 
     As few messages as hold all lines; the text says how to get a bucket's runbook.
     """
-    entries = [(_digest_line(told), _digest_entry(told)) for told in all_told]
+    entries = [(_digest_line(told, settings), _digest_entry(told)) for told in all_told]
     if not entries:
         return []
     chunks = _chunks(entries)
@@ -188,15 +190,20 @@ def _digest_entry(told: Told) -> dict[str, object]:
         "at": finding.at.isoformat(),
         "count": finding.count,
         "principal": finding.principal.id[:VALUE_LIMIT] if finding.principal else None,
+        "conditions": _conditions(finding),
     }
 
 
-def _digest_line(told: Told) -> str:
+def _digest_line(told: Told, settings: Settings) -> str:
     finding = told.finding
     who = f" by {quoting.plain(finding.principal.id, 120)}" if finding.principal else ""
-    name = finding.bucket.name or "root user"
+    name = subject_name(finding, settings)
     mark = finding.severity.value if told.change in ROUTINE else label(told)
-    return f"[{mark}] {headline(told)}: {name}, {quoting.minute(finding.at)}{who} ({finding.short_id})"
+    line = f"[{mark}] {headline(told)}: {name}, {quoting.minute(finding.at)}{who} ({finding.short_id})"
+    mends = [
+        f"  - {each.meaning}; mend: {each.mend}" for each in finding.conditions if told.change is not Change.RESOLVED
+    ]
+    return "\n".join([line, *mends])
 
 
 def _digest(

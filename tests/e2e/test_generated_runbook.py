@@ -17,6 +17,8 @@ from shared.settings import ENV_NAMES, from_env
 from tests.e2e.local_setting import ALLOW_ALL, EXPIRE, versioning
 
 SETTINGS = dict.fromkeys(ENV_NAMES, "x") | {
+    "SECURITY_HUB": "no",
+    "PAGE_FROM": "critical",
     "AWS_REGION": "us-east-1",
     "WATCH_VERSION_DELETES": "yes",
     "EXEMPTION_MAX_DAYS": "90",

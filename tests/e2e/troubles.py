@@ -41,13 +41,14 @@ class Room:
         return {"failed": "FunctionError" in answer, **json.loads(answer["Payload"].read())}
 
     def look(self) -> list[dict[str, Any]]:
-        """The alerts that a look sent, in their JSON form."""
+        """The alerts that a look sent, and the findings of its digests, in their JSON form."""
         before = len(self.cloud.mail())
         answer = self.invoke()
         assert not answer["failed"], answer
         topic = self.outputs["AlertTopicArn"]
         sent = [mail for mail in self.cloud.mail(before) if mail.to == stack.HOOK and mail.topic_arn == topic]
-        return [json.loads(json.loads(mail.body)["Message"]) for mail in sent]
+        forms = [json.loads(json.loads(mail.body)["Message"]) for mail in sent]
+        return [one for form in forms for one in form.get("findings", [form])]
 
 
 def room_of(cloud: Cloud, name: str, outputs: dict[str, str]) -> Room:
