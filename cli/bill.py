@@ -19,14 +19,16 @@ ALARM, DASHBOARD, KEY = "AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", 
 BY_PIECE = {ALARM: "alarm", DASHBOARD: "dashboard", KEY: "key"}
 """What is paid for because it is there."""
 FREE_DASHBOARDS = 3  # in an account (aws.amazon.com/cloudwatch/pricing)
-STEADY, PER_DRILL, PER_EVENT = {"SweepDone", "HealthLooked"}, {"DrillLag"}, 3
-"""Metrics that schedules bring; an event brings about three of those that are left."""
+PER_SWEEP, PER_LOOK, PER_DRILL = {"SweepDone", "SweepDuration"}, {"HealthLooked"}, {"DrillLag"}
+VERDICTS, PER_EVENT = 2, 3
+"""A sweep brings a metric for each verdict that some bucket has, an event about three of those that are left."""
 METRICS = (
-    STEADY
+    PER_SWEEP
+    | PER_LOOK
     | PER_DRILL
     | {
         *("FindingOpened", "BucketUnverifiable", "AlertPublished", "AlertOwed"),
-        *("EventDuplicate", "EventIgnored", "EventRejected", "DetectionLag"),
+        *("EventDuplicate", "EventIgnored", "EventRejected", "DetectionLag", "AlertLag", "FindingResolved"),
     }
 )
 
@@ -37,6 +39,8 @@ BUCKET_S = 0.004
 """What each enrolled bucket adds to a sweep."""
 BUCKET_KB = 1
 """What the table knows of a bucket; a sweep and a look at the guardrail itself read all of it, 4 KB a unit."""
+CHANGES = 2
+"""Events on the bus for each alert: some changes are told to nobody."""
 LOG_KB = 1.5
 """What a run writes into its log."""
 ITEMS, IDS = 4, 2
@@ -207,12 +211,14 @@ def _told(usage: Usage) -> Iterator[_Row]:
     yield "SNS", "alerts published", usage.alerts, "publish"
     yield "SNS", "alerts by e-mail", usage.alerts * usage.emails, "email"
     yield "SNS", "alerts by HTTPS", usage.alerts * usage.urls, "https"
+    yield "EventBridge", "changes of findings on the stack's bus", CHANGES * usage.alerts, "bus-event"
     yield "KMS", "the key used or looked at", runs(usage)["HealthSchedule"] + 2 * usage.alerts, "key-request"
 
 
 def _metrics(usage: Usage) -> Iterator[_Row]:
     """A metric is paid for in each hour in which something is sent to it."""
     started = runs(usage)
-    hours = sum(min(HOURS, started.get(name, 0)) for name in ("SweepSchedule", "HealthSchedule", "DrillSchedule"))
+    brought = {"SweepSchedule": len(PER_SWEEP) + VERDICTS, "HealthSchedule": len(PER_LOOK), "DrillSchedule": 1}
+    hours = sum(count * min(HOURS, started.get(name, 0)) for name, count in brought.items())
     hours += PER_EVENT * min(HOURS, usage.changes + _batches(usage))
     yield "CloudWatch", "metrics", hours / HOURS, "metric"

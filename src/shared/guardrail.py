@@ -346,8 +346,8 @@ def _count(report: Report) -> None:
     for name, count in counts.items():
         if name and count:
             metrics.add_metric(name=name, unit=MetricUnit.Count, value=count)
-    for verdict_, number in report.verdicts.items():  # none is a number too
-        metrics.add_metric(name=f"Buckets{verdict_.value.title()}", unit=MetricUnit.Count, value=number)
+    for judged, number in report.verdicts.items():
+        metrics.add_metric(name=f"Buckets{judged.value.title()}", unit=MetricUnit.Count, value=number)
     spans = {
         "DetectionLag": report.lags_s,
         "DrillLag": report.drill_lags_s,

@@ -69,7 +69,7 @@ def sweep(guard: Guardrail) -> Report:
 
 def _verdicts(settled: Mapping[BucketKey, Settled]) -> dict[Verdict, int]:
     """How many buckets are what. One that could not be read is unverifiable, whatever was known of it."""
-    found: Counter[Verdict] = Counter(dict.fromkeys(Verdict, 0))
+    found: Counter[Verdict] = Counter()
     for one in settled.values():
         last = one.memory.last
         if isinstance(one.reading, Unreadable):

@@ -11,6 +11,7 @@ import pytest
 
 from local import stack
 from local.cloud import Cloud, Mail
+from tests.e2e import again
 from tests.e2e.local_setting import OFF, ON, make_queue, receive
 from tests.e2e.test_deliveries import eventually, guardrail, vault
 
@@ -62,7 +63,7 @@ class Ends:
 @pytest.fixture(scope="module")
 def outputs(cloud: Cloud) -> dict[str, str]:
     """The stack with its channels; the embedded cloud knows no Security Hub."""
-    return stack.deploy(cloud, PagerUrl=PAGER, Chat="yes")
+    return again.deploy(cloud, PagerUrl=PAGER, Chat="yes")
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ Template = dict[str, Any]
 
 COUNTED_BY_USE = {
     *("AWS::DynamoDB::Table", "AWS::SNS::Topic", "AWS::SNS::Subscription", "AWS::SQS::Queue", "AWS::Logs::LogGroup"),
+    "AWS::Events::EventBus",
     *("AWS::Serverless::Function", "AWS::Scheduler::Schedule", "AWS::CloudTrail::Trail", "AWS::S3::Bucket"),
 }
 FREE = {

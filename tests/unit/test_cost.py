@@ -71,7 +71,7 @@ def test_a_quiet_stack_costs_its_key_alarms_and_metrics() -> None:
     )
     assert of(document, "KMS") == pytest.approx(1.01, abs=0.01)
     assert of(document, "CloudTrail") == of(document, "SNS") == of(document, "SQS") == 0
-    assert document["usd_per_month"] < 3
+    assert document["usd_per_month"] < 4
 
 
 def test_what_is_not_from_aws_itself_is_marked() -> None:
