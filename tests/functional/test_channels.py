@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -359,3 +360,45 @@ def test_a_loud_drill_reaches_mail_pager_chat_and_bus_and_leaves_no_finding(chan
     [drill] = got(stage, "bus")
     assert (drill["DetailType"], drill["Detail"]["schema"]) == ("Drill", "mfa-delete-guardrail/drill/1")
     assert boto3.client("securityhub").get_findings()["Findings"] == []
+
+
+def metrics(output: str) -> dict[str, list[float]]:
+    """What the functions sent to CloudWatch in their log lines."""
+    sent: dict[str, list[float]] = {}
+    for line in output.splitlines():
+        found = json.loads(line) if line.startswith('{"_aws"') else {"_aws": {"CloudWatchMetrics": []}}
+        for directive in found["_aws"]["CloudWatchMetrics"]:
+            for metric in directive["Metrics"]:
+                sent.setdefault(metric["Name"], []).extend(found[metric["Name"]])
+    return sent
+
+
+def test_a_sweep_says_how_many_buckets_are_what_and_how_long_it_took(
+    channels: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = channels
+    stage.bucket("safe", mfa_delete="Enabled")
+    stage.bucket("open")
+    stage.bucket("hidden")
+    stage.denied.add(("GetBucketVersioning", "hidden"))
+    stage.invoke(sweep.handler, TICK)
+    sent = metrics(capsys.readouterr().out)
+    assert {name: sent[name] for name in sent if name.startswith("Buckets")} == {
+        "BucketsProtected": [1],
+        "BucketsUnprotected": [1],
+        "BucketsUnverifiable": [1],
+    }
+    assert sent["SweepDuration"] == [0]
+
+
+def test_the_time_from_the_call_to_the_alert_is_sent_and_what_is_resolved(
+    channels: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = channels
+    protected(stage)
+    stage.invoke(bucket_change.handler, disabled(stage, at=stage.now - timedelta(seconds=90)))
+    assert metrics(capsys.readouterr().out)["AlertLag"] == [90]
+    stage.invoke(bucket_change.handler, switched_on(stage, "vault"))
+    sent = metrics(capsys.readouterr().out)
+    assert sent["FindingResolved"] == [1]
+    assert "AlertLag" not in sent  # it tells how late bad news is
