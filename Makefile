@@ -56,8 +56,9 @@ docs-verify: setup ## fail if something generated is stale
 
 check: lint types docs-verify unit functional template ## all that needs no deployed stack
 
-build: setup ## the real sam build
+build: setup ## the real sam build; then what no function uses is dropped and the rest compiled
 	@$(BIN)/sam build --cached
+	@$(PY) -m local.package
 
 e2e: setup build ## sam build and sam deploy to the embedded cloud; event in, alert out; grants compared with calls
 	@$(BIN)/pytest tests/e2e -n 3 --dist loadfile --no-loadscope-reorder

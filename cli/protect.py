@@ -69,7 +69,7 @@ def protect(
     if not names:
         raise click.UsageError("give names of buckets, or --from-file FILE")
     pen = _pen(stack, dry_run=dry_run, force=force)
-    regions, guard = _regions(pen), stack.guard  # before threads: boto3 makes no clients in them
+    regions, guard = _regions(pen), stack.guard
     rows = at_once("tagging buckets", lambda name: _one(stack, pen, regions, name), names)
     rows.sort(key=lambda row: WORST_FIRST.index(row.done))
     if as_json:

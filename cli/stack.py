@@ -4,16 +4,15 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from shared import sweep
-from shared.aws.calling import CONFIG
+from shared.aws.calling import CONFIG, client, session, sign_in
 from shared.guardrail import Guardrail
 from shared.settings import Settings
 
-PATIENT = Config(read_timeout=905, retries={"total_max_attempts": 1, "mode": "standard"})
+PATIENT = CONFIG.merge(Config(read_timeout=905, retries={"total_max_attempts": 1, "mode": "standard"}))
 STACK = "mfa-delete-guardrail"
 NO_REGION = "no Region is set; give --region, or set one in the profile or in AWS_DEFAULT_REGION"
 
@@ -27,7 +26,7 @@ class Stack:
 
     def __init__(self, name: str, profile: str | None = None, region: str | None = None) -> None:
         self.name = name
-        self._profile, self._region = profile, region
+        sign_in(profile, region)
 
     @property
     def made_with(self) -> tuple[str, str | None, str | None]:
@@ -41,12 +40,8 @@ class Stack:
 
     def client(self, service: str, region: str | None = None) -> Any:
         """A client of the operator's, who is asked for nothing until one is needed."""
-        if boto3.DEFAULT_SESSION is None:
-            boto3.setup_default_session(profile_name=self._profile, region_name=self._region)
-        make: Any = boto3.client  # overloaded on literal service names
         # A sweep may take its 15 minutes, and must not be started again meanwhile.
-        config = CONFIG.merge(PATIENT) if service == "lambda" else CONFIG
-        return make(service, config=config, region_name=region)
+        return client(service, region, PATIENT if service == "lambda" else None)
 
     @cached_property
     def _description(self) -> dict[str, Any]:
@@ -77,11 +72,14 @@ class Stack:
 
     def physical(self, kind: str) -> list[str]:
         """Names of the stack's resources of this type; none when it is not deployed."""
+        return [each["PhysicalResourceId"] for each in self._resources if each["ResourceType"] == kind]
+
+    @cached_property
+    def _resources(self) -> list[dict[str, Any]]:
         if not self.exists:
             return []
         pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.name)
-        found = (each for page in pages for each in page["StackResourceSummaries"])
-        return [each["PhysicalResourceId"] for each in found if each["ResourceType"] == kind]
+        return [each for page in pages for each in page["StackResourceSummaries"]]
 
     @cached_property
     def guard(self) -> Guardrail:
@@ -135,7 +133,7 @@ class Stack:
 
 
 def _region() -> str:
-    region = boto3.DEFAULT_SESSION.region_name if boto3.DEFAULT_SESSION else None
+    region = session().get_config_variable("region")
     if not region:
         raise Trouble(NO_REGION)
-    return region
+    return str(region)

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         with Cloud.start(event_delay_s=NEVER_S) as cloud:
             print("sam deploy to an embedded cloud, on 127.0.0.1 only", file=sys.stderr, flush=True)
             outputs = prepared(cloud, event)
-            with BuiltFunction(cloud, outputs[f"{function}Name"], BUILD / function) as built:
+            with BuiltFunction.deployed(cloud, outputs[f"{function}Name"], BUILD / function) as built:
                 print(f"{file.name} -> {function}", file=sys.stderr, flush=True)
                 return _run(cloud, built, as_batch(event) if function == QUEUED else event)
     except UsageError as wrong:

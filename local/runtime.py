@@ -1,6 +1,6 @@
 """A built function under the real Lambda runtime client, without Docker: AWS's emulator, which samcli carries.
 
-with BuiltFunction(cloud, "guardrail-SweepFunction-…", BUILD / "SweepFunction") as function:
+with BuiltFunction.deployed(cloud, "guardrail-SweepFunction-…", BUILD / "SweepFunction") as function:
     answer = function.invoke({"sweep": "by hand"})
 """
 
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -37,24 +38,29 @@ class RunError(Exception):
 
 
 class BuiltFunction:
-    """One function of `.aws-sam/build`, run as Lambda runs it: with the settings and the role it was deployed with.
+    """A handler of a folder that `sam build` made, run as Lambda runs it.
 
-    cloud: where it is deployed; its environment leads there, and only there.
-    name: of the deployed function. folder: what `sam build` made for it.
+    environment: all the variables of its process, `deployed` gives those that it was deployed with.
     python: the interpreter that has awslambdaric and boto3, as Lambda's own has.
     """
 
-    def __init__(self, cloud: Cloud, name: str, folder: Path, python: str | Path = sys.executable) -> None:
+    def __init__(
+        self, handler: str, folder: Path, environment: Mapping[str, str], python: str | Path = sys.executable
+    ) -> None:
         if not folder.is_dir():
             raise RunError(f"{folder} is missing: run make build")
-        self._deployed = cloud.client("lambda").get_function_configuration(FunctionName=name)
-        self._cloud = cloud
+        self.handler, self._told, self._python = handler, environment, python
         self._task_root = folder.resolve()
-        self._python = python
         self._port = 0
         self._closing = ExitStack()
         self._emulator: subprocess.Popen[bytes] | None = None
         self._room = Path()
+
+    @classmethod
+    def deployed(cls, cloud: Cloud, name: str, folder: Path, python: str | Path = sys.executable) -> Self:
+        """With the settings and the role of the deployed function of this name; its environment leads to that cloud."""
+        known = cloud.client("lambda").get_function_configuration(FunctionName=name)
+        return cls(known["Handler"], folder, deployed_environment(cloud, known), python)
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
@@ -75,6 +81,13 @@ class BuiltFunction:
     def pid(self) -> int:
         """Of the emulator, which ends its Python when it is ended."""
         return self._emulator.pid if self._emulator else 0
+
+    def cpu_s(self) -> float:
+        """CPU seconds, user and system, that its Python has taken so far."""
+        threads = Path(f"/proc/{self.pid}/task").glob("*/children")
+        children = [child for thread in threads for child in thread.read_text().split()]
+        ticks = [Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[11:13] for child in children]
+        return sum(int(each) for pair in ticks for each in pair) / os.sysconf("SC_CLK_TCK")
 
     @property
     def log(self) -> str:
@@ -110,20 +123,20 @@ class BuiltFunction:
         # Without the two addresses it listens on all interfaces.
         listening = ["--runtime-interface-emulator-address", f"{HOST}:{self._port}"]
         listening += ["--runtime-api-address", f"{HOST}:{runtime_api}"]
-        runtime = [str(self._python), "-m", "awslambdaric", self._deployed["Handler"]]
+        runtime = [str(self._python), "-m", "awslambdaric", self.handler]
         with (self._room / "log").open("wb") as log:
             return subprocess.Popen(
                 [program, *listening, *runtime],
                 cwd=self._task_root,
-                env=self._environment(),
+                env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
 
-    def _environment(self) -> dict[str, str]:
-        """What Lambda would set, where the AWS calls go, and the function's own variables; nothing of the caller's."""
+    def environment(self) -> dict[str, str]:
+        """What Lambda would set beside; nothing of the caller's."""
         return {
             "PATH": os.pathsep.join([str(Path(self._python).parent), "/usr/local/bin", "/usr/bin", "/bin"]),
             "LANG": "en_US.UTF-8",
@@ -132,25 +145,11 @@ class BuiltFunction:
             "PYTHONPATH": str(self._task_root),
             "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13",
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-            "AWS_LAMBDA_FUNCTION_NAME": self._deployed["FunctionName"],
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(self._deployed["MemorySize"]),
-            "AWS_LAMBDA_FUNCTION_TIMEOUT": str(self._deployed["Timeout"]),
             # Not Lambda's: without a home of its own boto3 looks into the caller's, and Python writes into the package.
             "HOME": str(self._room),
             "PYTHONDONTWRITEBYTECODE": "1",
-            **self._deployed.get("Environment", {}).get("Variables", {}),
-            **aws_variables(self._cloud.endpoint, self._role()),
+            **self._told,
         }
-
-    def _role(self) -> Credentials:
-        """Credentials of the function's role, as Lambda hands them over; root is denied sns:Publish (template.yaml)."""
-        role = {"RoleArn": self._deployed["Role"], "RoleSessionName": self._deployed["FunctionName"]}
-        key = self._cloud.client("sts").assume_role(**role)["Credentials"]
-        return Credentials(
-            access_key_id=key["AccessKeyId"],
-            secret_access_key=key["SecretAccessKey"],
-            session_token=key["SessionToken"],
-        )
 
     def _wait_until_it_listens(self, running: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_LIMIT_S
@@ -165,6 +164,28 @@ class BuiltFunction:
     def _last_words(self) -> str:
         words = [line for line in self.log.strip().splitlines() if not _EMULATORS_OWN.search(line)]
         return "\n".join(["; it wrote:", *words[-10:]]) if words else ""
+
+
+def deployed_environment(cloud: Cloud, known: Mapping[str, Any]) -> dict[str, str]:
+    """The variables of a deployed function, where its calls go, and its role's credentials.
+
+    known: its configuration, as Lambda's API has it. Root's own key would not do: it is denied sns:Publish
+    (template.yaml).
+    """
+    role = {"RoleArn": known["Role"], "RoleSessionName": known["FunctionName"]}
+    key = cloud.client("sts").assume_role(**role)["Credentials"]
+    credentials = Credentials(
+        access_key_id=key["AccessKeyId"],
+        secret_access_key=key["SecretAccessKey"],
+        session_token=key["SessionToken"],
+    )
+    return {
+        "AWS_LAMBDA_FUNCTION_NAME": known["FunctionName"],
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(known["MemorySize"]),
+        "AWS_LAMBDA_FUNCTION_TIMEOUT": str(known["Timeout"]),
+        **known.get("Environment", {}).get("Variables", {}),
+        **aws_variables(cloud.endpoint, credentials),
+    }
 
 
 def emulator(machine: str) -> Path:

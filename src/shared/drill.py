@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import boto3
 from botocore.exceptions import ClientError
 
-from shared.aws.calling import CONFIG, code, is_refused
+from shared.aws.calling import client, code, is_refused
 from shared.facts import CALLED, BadEvent, Drill
 from shared.guardrail import Guardrail, Report
 from shared.parse import Event
@@ -21,7 +20,7 @@ def run(guard: Guardrail, event: Event) -> Report:
     """Make the two calls and note their request ids. Without a trail that logs the canary's deletes, only the first."""
     if not isinstance(event, dict) or not event.get("drill"):
         raise BadEvent('the drill expects {"drill": "scheduled"} or {"drill": "by hand"}')
-    bucket, s3 = guard.settings.canary_bucket, boto3.client("s3", config=CONFIG)
+    bucket, s3 = guard.settings.canary_bucket, client("s3")
     look = guard.notes.look()
     logged = look is not None and look.canary_logged
     guard.notes.note_drill(Drill(at=guard.clock(), change_id=CALLED, delete_id=CALLED if logged else ""))

@@ -277,6 +277,8 @@ def entry(run: Callable[[Any, Guardrail, Deadline], Report]) -> Callable[[Any, A
 
     The handler returns what SQS asks for, `batchItemFailures`, and a summary for a person who invokes it by hand.
     """
+    if "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ:
+        shared_guardrail()  # while it starts, Lambda gives a function a whole CPU; an event only its memory's share
 
     @wraps(run)
     def handler(event: Any, context: Any) -> dict[str, Any]:

@@ -2,14 +2,11 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cache
 from urllib.request import Request, urlopen
-
-import boto3
 
 from shared import overdue, parse_watch, sweep
 from shared.aws import health
-from shared.aws.calling import CONFIG
+from shared.aws.calling import client
 from shared.evidence import Evidence, Memory
 from shared.facts import GUARDRAIL, BucketKey, Condition, GuardrailHealth, LastLook, Trigger, TriggerKind
 from shared.guardrail import Guardrail, Report
@@ -45,7 +42,7 @@ def look(guard: Guardrail, trigger: Trigger) -> Evidence:
     memories = guard.store.recall_all(settings.account_id, settings.aws_region, now=guard.clock())
     enrolled = sweep.watched(guard, memories)
     now = guard.clock()
-    reading = health.read(settings, clients, enrolled, now)
+    reading = health.read(settings, client, enrolled, now)
     guard.notes.note_look(LastLook(at=now, canary_logged=reading.canary_logged))
     if reading.unlogged is not None:
         guard.note_unlogged(reading.unlogged)
@@ -68,14 +65,8 @@ def _drilled(guard: Guardrail, now: datetime) -> tuple[Condition, ...]:
         return ()
     last = guard.notes.drill()
     is_late = last is not None and bool(last.missing) and now - last.at > overdue.LIMIT
-    waiting = health.waiting(guard.settings, clients) if is_late else ()
+    waiting = health.waiting(guard.settings, client) if is_late else ()
     return tuple(overdue.conditions(last, guard.settings, now, waiting))
-
-
-@cache
-def clients(service: str, region: str | None = None) -> object:
-    """A client of the function's own role; made once per cold start, which takes a quarter of a look's time."""
-    return boto3.client(service, config=CONFIG, region_name=region)  # type: ignore[call-overload]
 
 
 def beat(url: str) -> tuple[str, ...]:

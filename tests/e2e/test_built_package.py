@@ -5,7 +5,7 @@ has what Lambda's has, awslambdaric and boto3, and nothing else.
 """
 
 import contextlib
-import importlib
+import importlib.util
 import json
 import os
 import re
@@ -19,12 +19,12 @@ from typing import Any
 
 import pytest
 
-from local import invoke, runtime, stack
+from local import clean, invoke, package, runtime, stack
 from local.cloud import ROOM, Cloud
 from local.runtime import BUILD, BuiltFunction, RunError
 from shared import parse, parse_watch
 from shared.facts import GUARDRAIL, BadEvent, BucketKey
-from tests.e2e import again, clean
+from tests.e2e import again
 
 HERE = BucketKey(account="111122223333", region="us-east-1", name=GUARDRAIL)
 BUCKET = "example-protected-bucket"
@@ -105,11 +105,31 @@ def test_a_handler_imports_from_its_own_folder(function: str, handlers: dict[str
 @pytest.mark.parametrize("function", SAMPLES)
 def test_nothing_unused_is_shipped(function: str) -> None:
     pins = dict(re.findall(r"^([a-z-]+)==(\S+)", (ROOM / "src" / "requirements.txt").read_text(), re.M))
-    notes = {f"{name.replace('-', '_')}-{version}.dist-info" for name, version in pins.items()}
-    script = f"jmespath-{pins['jmespath']}.data"  # its wheel carries a command, 2 KB
-    packages = {"aws_lambda_powertools", "jmespath", script, "typing_extensions.py"}
+    notes = {f"{name.replace('-', '_')}-{version}.dist-info" for name, version in pins.items()}  # Inspector reads them
+    packages = {"aws_lambda_powertools", "jmespath", "typing_extensions.py", "__pycache__"}
     shipped = {path.name for path in (BUILD / function).iterdir()}
     assert shipped == {"handlers", "shared", "requirements.txt"} | packages | notes
+    library = BUILD / function / "aws_lambda_powertools"
+    assert {path.name for path in library.iterdir() if path.is_dir()} == {
+        *("__pycache__", "exceptions", "logging", "metrics", "shared", "tracing", "utilities", "warnings")
+    }
+    assert {path.name for path in (library / "utilities").iterdir()} == {"__init__.py", "__pycache__", "jmespath_utils"}
+
+
+@pytest.mark.parametrize("function", SAMPLES)
+def test_every_module_is_compiled_and_needs_no_look_at_its_source(function: str) -> None:
+    folder = BUILD / function
+    for source in folder.rglob("*.py"):
+        compiled = Path(importlib.util.cache_from_source(str(source))).read_bytes()
+        assert compiled[:4] == importlib.util.MAGIC_NUMBER
+        assert int.from_bytes(compiled[4:8], "little") == 0b01  # by hash, and unchecked (PEP 552)
+        assert str(ROOM).encode() not in compiled
+
+
+def test_a_library_that_was_arranged_anew_stops_the_build(tmp_path: Path) -> None:
+    shutil.copytree(BUILD / "SweepFunction" / package.LIBRARY, tmp_path / package.LIBRARY)
+    with pytest.raises(package.PackageError, match=r"has no event_handler, .* any more"):
+        list(package.unused(tmp_path / package.LIBRARY))
 
 
 # Its answers
@@ -159,7 +179,7 @@ def test_a_built_handler_answers_its_sample(
     event = sample(name)
     invoke.make_bucket(cloud, event)
     before = len(cloud.mail())
-    with BuiltFunction(cloud, unseen[f"{function}Name"], BUILD / function, clean_python) as built:
+    with BuiltFunction.deployed(cloud, unseen[f"{function}Name"], BUILD / function, clean_python) as built:
         answer = built.invoke(invoke.as_batch(event) if function == invoke.QUEUED else event)
     about = GUARDRAIL if function == "HealthFunction" else BUCKET
     assert set(answer["transitions"]) == {f"opened {control} {about}" for control in controls}
@@ -172,7 +192,7 @@ def test_a_built_handler_answers_its_sample(
 def test_a_useless_event_of_the_drill_is_set_aside_too(
     cloud: Cloud, deployed: dict[str, str], clean_python: Path
 ) -> None:
-    with BuiltFunction(cloud, deployed["DrillFunctionName"], BUILD / "DrillFunction", clean_python) as built:
+    with BuiltFunction.deployed(cloud, deployed["DrillFunctionName"], BUILD / "DrillFunction", clean_python) as built:
         assert built.invoke({"drill": ""})["rejected"] == [
             'the drill expects {"drill": "scheduled"} or {"drill": "by hand"}'
         ]
@@ -186,7 +206,7 @@ def test_a_missing_requirement_is_seen(
     folder = tmp_path / "package"
     shutil.copytree(BUILD / "SweepFunction", folder, ignore=shutil.ignore_patterns(f"{requirement}*"))
     with (
-        BuiltFunction(cloud, deployed["SweepFunctionName"], folder, clean_python) as built,
+        BuiltFunction.deployed(cloud, deployed["SweepFunctionName"], folder, clean_python) as built,
         pytest.raises(RunError, match=f"ImportModuleError.*No module named '{requirement}'"),
     ):
         built.invoke(sample("schedule.tick.json"))
@@ -197,7 +217,7 @@ def test_a_missing_requirement_is_seen(
 
 def test_the_runner_leaves_nothing_behind(cloud: Cloud, deployed: dict[str, str]) -> None:
     written_before = sorted((BUILD / "SweepFunction").rglob("*"))
-    with BuiltFunction(cloud, deployed["SweepFunctionName"], BUILD / "SweepFunction") as built:
+    with BuiltFunction.deployed(cloud, deployed["SweepFunctionName"], BUILD / "SweepFunction") as built:
         assert built.invoke({"sweep": "by hand"})["rejected"] == []
         threads = Path(f"/proc/{built.pid}/task").glob("*/children")
         children = [child for thread in threads for child in thread.read_text().split()]
@@ -210,7 +230,7 @@ def test_what_cannot_be_run_is_said_in_one_sentence(cloud: Cloud) -> None:
     with pytest.raises(RunError, match="no Lambda emulator for Linux on riscv64"):
         runtime.emulator("riscv64")
     with pytest.raises(RunError, match="NoFunction is missing: run make build"):
-        BuiltFunction(cloud, "none", BUILD / "NoFunction")
+        BuiltFunction("handlers.none.handler", BUILD / "NoFunction", {})
 
 
 def make_invoke(event: str) -> subprocess.CompletedProcess[str]:

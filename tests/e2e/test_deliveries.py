@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local import stack
+from local import clean, stack
 from local.cloud import ROOM, Cloud, Mail
-from tests.e2e import again, clean
+from tests.e2e import again
 from tests.e2e.local_setting import posted_to
 
 TAG = [{"Key": "mfa-delete", "Value": "required"}]

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from local import clean
 from local.cloud import ROOM, Cloud, Credentials
 from local.terminal import typed
-from tests.e2e import clean
 from tests.e2e.local_setting import ALLOW_ALL, EXPIRE, versioning
 
 SCRIPT = ROOM / "runbook" / "mfa_delete.py"

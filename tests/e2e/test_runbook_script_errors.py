@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from local import clean
 from local.cloud import Cloud, Credentials
-from tests.e2e import clean
 from tests.e2e.local_setting import EXPIRE, until, versioning
 from tests.e2e.test_runbook_script import ACCOUNT, CODE, PROTECTED, SCRIPT, STDIN, Desk, desk, new_bucket, puts
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from local import clean
 from local.cloud import Cloud
-from tests.e2e import clean
 from tests.e2e.local_setting import put_version, until, versioning
 from tests.e2e.test_runbook_script import CODE, PROTECTED, SCRIPT, STDIN, Desk, desk, new_bucket, puts, tags_of
 

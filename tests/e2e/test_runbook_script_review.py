@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from local import clean
 from local.cloud import Cloud
-from tests.e2e import clean
 from tests.e2e.local_setting import until
 from tests.e2e.test_runbook_script import ACCOUNT, CODE, SCRIPT, STDIN, Desk, desk, new_bucket
 from tests.e2e.test_runbook_script_errors import controlled

@@ -45,8 +45,8 @@ class Desk:
             for each in parsed["Buckets"]:
                 each["BucketRegion"] = self.regions.get(each["Name"], "us-east-1")  # moto leaves it out
 
-        client.meta.events.register("before-parameter-build.*.*", before)
-        client.meta.events.register("after-call.s3.ListBuckets", located)
+        client.meta.events.register("before-parameter-build.*.*", before, unique_id="desk-before")
+        client.meta.events.register("after-call.s3.ListBuckets", located, unique_id="desk-located")
         return client
 
     def asked(self, *operations: str) -> list[dict[str, Any]]:

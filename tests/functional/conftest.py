@@ -23,6 +23,7 @@ from moto import mock_aws
 from moto.dynamodb.models.table import Table
 
 from shared import deletes, guardrail, sweep, telling
+from shared.aws import calling
 from shared.aws.buckets import RootUser
 from shared.guardrail import Guardrail
 from shared.settings import from_env
@@ -201,6 +202,7 @@ def staged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Stage]:
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "MfaDeleteGuardrail")
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "guardrail")
     with mock_aws():
+        calling.sign_in()
         made = Stage(_env())
         made.guard.store.note_listener(confirmed=True)
         made.calls.clear()

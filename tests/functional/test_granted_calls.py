@@ -7,6 +7,7 @@ import pytest
 
 from cli.stack import Stack
 from handlers import sweep
+from shared.aws import calling
 from shared.guardrail import Guardrail
 from tests.functional.commands import Desk, as_deployed
 from tests.functional.conftest import Stage
@@ -40,15 +41,16 @@ def called(stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     stage.invoke(sweep.handler, TICK)
     found: set[str] = set()
 
-    def note(model: Any, **_: Any) -> None:
+    def note(**told: Any) -> None:
+        model = told["model"]
         service = model.service_model.service_id.hyphenize()
         found.update(ACTIONS.get(model.name, {f"{PREFIXES.get(service, service)}:{model.name}"}))
 
     def run(*words: str) -> tuple[Desk, set[str]]:
         found.clear()
-        session = boto3.Session()
-        session.events.register("before-parameter-build.*.*", note)
-        monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
+        calling.sign_in()
+        calling.session().register("before-parameter-build.*.*", note)
+        monkeypatch.setattr("cli.stack.sign_in", lambda *_: None)
         monkeypatch.setattr(Stack, "guard", Guardrail(stage.guard.settings, stage.guard.clock))
         result = desk.run(*words)
         assert result.exception is None, result.exception

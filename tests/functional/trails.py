@@ -63,8 +63,8 @@ class Scene:
             for trail in parsed["trailList"]:
                 trail["TrailARN"] = trail["TrailARN"].replace(ACCOUNT, self.owner)
 
-        events.register("before-parameter-build.cloudtrail.*", before)
-        events.register("after-call.cloudtrail.DescribeTrails", after)
+        events.register("before-parameter-build.cloudtrail.*", before, unique_id="scene-before")
+        events.register("after-call.cloudtrail.DescribeTrails", after, unique_id="scene-after")
         return client
 
 

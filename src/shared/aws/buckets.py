@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.exceptions import ClientError
 
-from shared.aws.calling import CONFIG, code, message
+from shared.aws.calling import client, code, message
 from shared.exemption import REASON_TAG, UNTIL_TAG
 from shared.expiry import lifecycle_of
 from shared.facts import (
@@ -36,9 +35,9 @@ _REFUSED = {"AccessDenied", "AllAccessDisabled", "AccountProblem", "403"}
 class Buckets:
     """The S3 reads that the guardrail makes: tags, versioning and, for a runbook, lifecycle rules."""
 
-    def __init__(self, tag_key: str, tag_value: str, client: "S3Client | None" = None) -> None:
+    def __init__(self, tag_key: str, tag_value: str, own: "S3Client | None" = None) -> None:
         self._tag = (tag_key, tag_value)
-        self._s3 = client or boto3.client("s3", config=CONFIG)
+        self._s3: S3Client = own or client("s3")
 
     def read(self, bucket: BucketKey, *, judged_before: bool, with_lifecycle: bool = False) -> Reading:
         """Tags first; versioning only if the bucket is enrolled or was judged before. At most two requests.
@@ -133,9 +132,9 @@ def _unreadable(error: ClientError, action: str, *, tagged: bool) -> Unreadable:
 class Enrolment:
     """Which buckets carry the protection tag, as the Tagging API has it: late, and with ghosts."""
 
-    def __init__(self, tag_key: str, tag_value: str, client: "ResourceGroupsTaggingAPIClient | None" = None) -> None:
+    def __init__(self, tag_key: str, tag_value: str, own: "ResourceGroupsTaggingAPIClient | None" = None) -> None:
         self._tag = (tag_key, tag_value)
-        self._tagging = client or boto3.client("resourcegroupstaggingapi", config=CONFIG)
+        self._tagging: ResourceGroupsTaggingAPIClient = own or client("resourcegroupstaggingapi")
 
     def buckets(self) -> Iterator[tuple[str, Tags]]:
         """Names and tags of the buckets of this Region that carry the tag, a request per hundred."""
@@ -163,8 +162,8 @@ class Enrolment:
 class RootUser:
     """What IAM tells any permitted role about the account's root user. Only the sweep asks."""
 
-    def __init__(self, client: "IAMClient | None" = None) -> None:
-        self._iam = client or boto3.client("iam", config=CONFIG)
+    def __init__(self, own: "IAMClient | None" = None) -> None:
+        self._iam: IAMClient = own or client("iam")
 
     def read(self, account: str) -> RootState | Unreadable:
         """Keys, password and devices of root. One request, or two where root has a device."""

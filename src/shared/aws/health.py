@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -25,7 +24,6 @@ type Look[S] = Callable[[S], Iterator[Condition]]
 
 def read(settings: Settings, clients: Clients, enrolled: Sequence[str], now: datetime) -> GuardrailHealth:
     """Look at everything. A refused look is a condition of its own, never fine and never bad."""
-    clients = cache(clients)  # many looks ask the same service, and a client takes its time to be made
     parts = parts_of(settings, clients)
     stack = Stack(settings=settings, clients=clients, parts=parts, enrolled=enrolled)
     conditions = [each for look in LOOKS for each in guarded(look, stack)]

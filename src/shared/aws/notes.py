@@ -7,10 +7,9 @@ guardrail   drill     the last drill: when, the request ids of its calls, when e
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.exceptions import ClientError
 
-from shared.aws.calling import CONFIG, code
+from shared.aws.calling import client, code
 from shared.facts import CALLED, CHANGE, DELETE, Drill, LastLook
 
 if TYPE_CHECKING:
@@ -20,9 +19,9 @@ if TYPE_CHECKING:
 class Notes:
     """The two items of the table."""
 
-    def __init__(self, table: str, client: "DynamoDBClient | None" = None) -> None:
+    def __init__(self, table: str, own: "DynamoDBClient | None" = None) -> None:
         self._table = table
-        self._db = client or boto3.client("dynamodb", config=CONFIG)
+        self._db: DynamoDBClient = own or client("dynamodb")
 
     def look(self) -> LastLook | None:
         """The last look at the guardrail itself; None if there was none. One request."""

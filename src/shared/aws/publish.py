@@ -7,11 +7,11 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
-import boto3
 from botocore.exceptions import ClientError
 
 from shared import render_bus, render_hub, render_pager
-from shared.aws.calling import CONFIG, code
+from shared.aws import calling
+from shared.aws.calling import code
 from shared.finding import Alert, Told
 from shared.settings import Settings
 
@@ -29,7 +29,7 @@ class AlertTopic:
 
     def __init__(self, arn: str) -> None:
         self._arn = arn
-        self._sns: SNSClient = boto3.client("sns", config=CONFIG)
+        self._sns: SNSClient = calling.client("sns")
 
     @property
     def client(self) -> "SNSClient":
@@ -117,7 +117,7 @@ class Bus:
 
     @cached_property
     def _events(self) -> "EventBridgeClient":
-        return boto3.client("events", config=CONFIG)
+        return calling.client("events")
 
     def send(self, all_told: Sequence[Told]) -> dict[int, str]:
         """One event for each change."""
@@ -145,7 +145,7 @@ class SecurityHub:
 
     @cached_property
     def _hub(self) -> Any:
-        return boto3.client("securityhub", config=CONFIG)
+        return calling.client("securityhub")
 
     def send(self, all_told: Sequence[Told]) -> dict[int, str]:
         """Import each finding as it is now; then, where an import has no say in it, set its workflow."""
@@ -170,7 +170,8 @@ class DeadLetters:
     @cached_property
     def _sqs(self) -> "SQSClient":
         """Made when it is needed, which is nearly never."""
-        return boto3.client("sqs", config=CONFIG)
+        made: SQSClient = calling.client("sqs")
+        return made
 
     def put(self, event: Any, reason: str) -> None:
         """Keep the raw event, or its JSON form where SQS does not take it raw."""

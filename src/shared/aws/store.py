@@ -17,10 +17,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.exceptions import ClientError
 
-from shared.aws.calling import CONFIG, code
+from shared.aws.calling import client, code
 from shared.evidence import Memory
 from shared.facts import (
     BucketKey,
@@ -109,10 +108,10 @@ class Commit:
 class Store:
     """The table."""
 
-    def __init__(self, table: str, keep_history: timedelta, client: "DynamoDBClient | None" = None) -> None:
+    def __init__(self, table: str, keep_history: timedelta, own: "DynamoDBClient | None" = None) -> None:
         self._table = table
         self._keep_history = keep_history
-        self._db = client or boto3.client("dynamodb", config=CONFIG)
+        self._db: DynamoDBClient = own or client("dynamodb")
 
     @property
     def client(self) -> "DynamoDBClient":

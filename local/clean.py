@@ -1,4 +1,4 @@
-"""A Python that has what Lambda's has, awslambdaric and boto3, and nothing else; no tests of its own."""
+"""A Python with Lambda's own packages and nothing else: what a function needs must come from its own folder."""
 
 import hashlib
 import re
@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from functools import cache
 from pathlib import Path
 
 from local.cloud import ROOM
@@ -17,6 +16,20 @@ LAMBDAS_OWN = (
 )
 
 
+class CleanError(Exception):
+    """It could not be made; the text has what pip said."""
+
+
+def python() -> Path:
+    """Its interpreter; kept under build/ until a pin changes."""
+    requirements = pinned(LAMBDAS_OWN)
+    key = hashlib.sha256(f"{sys.version}\n{requirements}".encode()).hexdigest()[:16]
+    folder = ROOM / "build" / "clean-venv" / key
+    if not folder.is_dir():
+        make_venv(folder, requirements)
+    return folder / "bin" / "python"
+
+
 def pinned(names: tuple[str, ...]) -> str:
     """The lines of requirements-dev.txt, version and hashes, of these packages."""
     blocks = re.findall(r"^\S+==.*\\\n(?:[ ]+--hash=.*\n)+", (ROOM / "requirements-dev.txt").read_text(), re.M)
@@ -24,28 +37,18 @@ def pinned(names: tuple[str, ...]) -> str:
     return "".join(found[name] for name in names)
 
 
-def make_venv(folder: Path, requirements: str) -> None:
+def make_venv(folder: Path, requirements: str, interpreter: str = sys.executable) -> None:
     """Only these packages, not even pip. Made aside and moved, so that what is there is always whole."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix="new-", dir=folder.parent))
     (new / "requirements.txt").write_text(requirements)
     pip = [sys.executable, "-m", "pip", "--quiet", "--python", str(new / "bin" / "python")]
     install = [*pip, "install", "--no-deps", "--require-hashes", "-r", str(new / "requirements.txt")]
-    for command in ([sys.executable, "-m", "venv", "--without-pip", str(new)], install, [*pip, "check"]):
+    for command in ([interpreter, "-m", "venv", "--without-pip", str(new)], install, [*pip, "check"]):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout}{done.stderr}"
+        if done.returncode:
+            raise CleanError(f"{' '.join(command)}:\n{done.stdout}{done.stderr}")
     try:
         new.rename(folder)
     except OSError:  # somebody else was faster
         shutil.rmtree(new)
-
-
-@cache
-def python() -> Path:
-    """The interpreter; kept under build/ until a pin changes."""
-    requirements = pinned(LAMBDAS_OWN)
-    key = hashlib.sha256(f"{sys.version}\n{requirements}".encode()).hexdigest()[:16]
-    folder = ROOM / "build" / "clean-venv" / key
-    if not folder.is_dir():
-        make_venv(folder, requirements)
-    return folder / "bin" / "python"
