@@ -1,34 +1,40 @@
 """The operator's command `guardrail`: one file per verb, all with the code that the functions run."""
 
 import sys
-from importlib.metadata import version
+from importlib import import_module
 
 import click
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 
-from cli.ack import ack
-from cli.contain import contain
-from cli.cost import cost
-from cli.doctor import doctor
-from cli.drill import drill
-from cli.protect import protect
-from cli.redrive import redrive
-from cli.replay import replay
-from cli.report import report
-from cli.runbook import runbook
 from cli.screen import printable
-from cli.selectors import selectors
 from cli.stack import NO_REGION, STACK, Stack, Trouble
-from cli.status import status
 
 FINE, FOUND, USAGE, UNKNOWN = 0, 1, 2, 3
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+VERBS = (
+    *("status", "doctor", "runbook", "protect", "contain", "drill", "selectors", "ack", "redrive", "replay", "report"),
+    "cost",
+)
+
+
+class Verbs(click.Group):
+    """Each verb is imported when it is asked for: `status` does not wait for what `report` needs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """For the help, by the alphabet."""
+        return sorted(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a file of cli/; None if there is no such verb."""
+        return getattr(import_module(f"cli.{cmd_name}"), cmd_name) if cmd_name in VERBS else None
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--stack", "name", default=STACK, show_default=True, help="Name of the deployed stack.")
 @click.option("--profile", help="Profile of the AWS configuration.")
 @click.option("--region", help="Region of the stack and its buckets (default: that of the profile).")
-@click.version_option(version("mfa-delete-guardrail"), prog_name="guardrail")
+@click.version_option(package_name="mfa-delete-guardrail", prog_name="guardrail")
 @click.pass_context
 def guardrail(context: click.Context, name: str, profile: str | None, region: str | None) -> None:
     """Ask and answer the MFA-delete guardrail.
@@ -36,10 +42,6 @@ def guardrail(context: click.Context, name: str, profile: str | None, region: st
     Exit code: 0 fine, 1 something found, 2 usage, 3 could not tell (or interrupted, or nobody read on).
     """
     context.obj = Stack(name, profile, region)
-
-
-for verb in (status, doctor, runbook, protect, contain, drill, selectors, ack, redrive, replay, report, cost):
-    guardrail.add_command(verb)
 
 
 def main() -> None:

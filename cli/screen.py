@@ -5,6 +5,7 @@ import io
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -45,6 +46,12 @@ def at_once[T, R](what: str, do: Callable[[T], R], items: Sequence[T]) -> list[R
         finally:
             pool.shutdown(cancel_futures=True)
     return found
+
+
+def together(*asks: Callable[[], Any]) -> list[Any]:
+    """The answers of a few questions that do not wait for each other."""
+    with ThreadPoolExecutor(len(asks)) as pool:
+        return [asked.result() for asked in [pool.submit(ask) for ask in asks]]
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -26,12 +26,8 @@ class Stack:
 
     def __init__(self, name: str, profile: str | None = None, region: str | None = None) -> None:
         self.name = name
+        self.made_with = (name, profile, region)  # makes another one like it, in another process
         sign_in(profile, region)
-
-    @property
-    def made_with(self) -> tuple[str, str | None, str | None]:
-        """What makes another one like it, in another process."""
-        return self.name, self._profile, self._region
 
     @cached_property
     def s3(self) -> Any:

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.screen import at_once, csv_text, is_narrow, printable
+from cli.screen import at_once, csv_text, is_narrow, printable, together
 from cli.stack import Stack
 from cli.standing import finding_entry, not_seen_lines, standing, standing_lines
 from shared import sweep
-from shared.aws.buckets import tags_of
+from shared.aws.buckets import Enrolment, tags_of
 from shared.evidence import Evidence, Memory
 from shared.facts import BucketKey, BucketState, Lifecycle, RootState, Verdict
 from shared.finding import Severity
@@ -80,14 +80,19 @@ def status(stack: Stack, as_json: bool, as_csv: bool) -> int:
 
 
 def survey(stack: Stack) -> Survey:
-    """Look at every bucket of interest, root, and how the guardrail itself stands."""
-    everyone = _all_buckets(stack, stack.settings.aws_region)
-    tagged = dict(stack.guard.enrolment().all_tagged())
+    """Look at every bucket of interest, root, and how the guardrail itself stands.
+
+    What does not wait for an answer is asked at once: on the way to AWS and back most of the time is spent.
+    """
+    _, everyone, tagged = together(lambda: stack.settings, lambda: _all_buckets(stack), _all_tagged)
+    everyone -= {stack.settings.canary_bucket}
     near = {n: t.near for n, found in tagged.items() if (t := tags_of(found, *_tag(stack))).near and n in everyone}
     memories = _memories(stack)
-    *seen, root = _looked_at(stack, tagged, memories)
+    (*seen, root), health, parts = together(
+        lambda: _looked_at(stack, tagged, memories), lambda: standing(stack, memories), lambda: _parts(stack)
+    )
     judged = [each for each in seen if each.evidence.verdict is not None]
-    document = _document(stack, everyone, judged, near) | {"root": _root(root), "health": standing(stack, memories)}
+    document = _document(stack, everyone, judged, near, parts) | {"root": _root(root), "health": health}
     return Survey(document=document, judged=judged, memories=memories)
 
 
@@ -95,11 +100,16 @@ def _tag(stack: Stack) -> tuple[str, str]:
     return stack.settings.protect_tag_key, stack.settings.protect_tag_value
 
 
-def _all_buckets(stack: Stack, region: str) -> set[str]:
-    pages = stack.client("s3").get_paginator("list_buckets").paginate(MaxBuckets=1000)
+def _all_buckets(stack: Stack) -> set[str]:
+    s3 = stack.client("s3")
+    region = s3.meta.region_name
+    pages = s3.get_paginator("list_buckets").paginate(MaxBuckets=1000)
     found = (bucket for page in pages for bucket in page["Buckets"])
-    names = {bucket["Name"] for bucket in found if bucket.get("BucketRegion", region) == region}
-    return names - {stack.settings.canary_bucket}
+    return {bucket["Name"] for bucket in found if bucket.get("BucketRegion", region) == region}
+
+
+def _all_tagged() -> dict[str, Mapping[str, str]]:
+    return dict(Enrolment("", "").all_tagged())
 
 
 def _memories(stack: Stack) -> dict[BucketKey, Memory]:
@@ -123,16 +133,24 @@ def _looked_at(
 
     def look(bucket: BucketKey) -> Seen:
         memory = memories.get(bucket, Memory())
-        evidence = sweep.look_at(bucket, memory, guard, enrolled.get(bucket))
+        if bucket.is_bucket:
+            evidence = sweep.look_at(bucket, memory, guard, enrolled.get(bucket), settles=False)
+        else:
+            evidence = sweep.look_at_root(bucket, memory, guard)
         return Seen(bucket=bucket, evidence=evidence, memory=memory, tags=tagged.get(bucket.name, {}))
 
-    found = at_once("reading buckets", look, sorted(enrolled.keys() | known, key=lambda bucket: bucket.name))
     root = BucketKey(account=settings.account_id, region=settings.aws_region, name="")
-    memory = memories.get(root, Memory())
-    return [*found, Seen(bucket=root, evidence=sweep.look_at_root(root, memory, guard), memory=memory, tags={})]
+    return at_once("reading buckets", look, [*sorted(enrolled.keys() | known, key=lambda each: each.name), root])
 
 
-def _document(stack: Stack, everyone: set[str], judged: list[Seen], near: Mapping[str, str]) -> dict[str, Any]:
+def _parts(stack: Stack) -> dict[str, list[str]]:
+    kinds = {"trails": "AWS::CloudTrail::Trail", "rules": "AWS::Events::Rule"}
+    return {name: stack.physical(kind) for name, kind in kinds.items()}
+
+
+def _document(
+    stack: Stack, everyone: set[str], judged: list[Seen], near: Mapping[str, str], parts: Mapping[str, list[str]]
+) -> dict[str, Any]:
     settings = stack.settings
     counts = Counter(each.evidence.verdict for each in judged)
     return {
@@ -143,8 +161,7 @@ def _document(stack: Stack, everyone: set[str], judged: list[Seen], near: Mappin
             "stack": stack.name if stack.exists else None,
             "tag_key": settings.protect_tag_key,
             "tag_value": settings.protect_tag_value,
-            "trails": stack.physical("AWS::CloudTrail::Trail"),
-            "rules": stack.physical("AWS::Events::Rule"),
+            **parts,
             "topics": [settings.alert_topic_arn.rpartition(":")[2]] if settings.alert_topic_arn else [],
         },
         "population": {

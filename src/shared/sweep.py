@@ -1,22 +1,25 @@
 """The scheduled pass over every enrolled bucket: what events did not tell, and what is still owed."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import batched
 
 from shared import lifecycle
 from shared.aws.calling import WORKERS
 from shared.aws.store import Owed
 from shared.evidence import Evidence, Memory
 from shared.facts import BucketKey, BucketState, Gone, Reading, Tags, Trigger, TriggerKind, Unreadable, Verdict
-from shared.finding import Change, Channel
+from shared.finding import Change, Channel, Transition
 from shared.guardrail import Guardrail, Report, Settled
 from shared.telling import PACED
 
 PATIENCE = timedelta(minutes=2)
 """What is owed for less than this may be on its way: the function that owes it may still be running."""
+IN_HAND = 512
+"""Of so many buckets what was read is held at once, whatever their number."""
 OWED = "owed"
 """What the schedule that only pays asks for."""
 
@@ -54,29 +57,40 @@ def sweep(guard: Guardrail) -> Report:
 
     root = BucketKey(account=account, region=region, name="")
     buckets = [root, *sorted(enrolled.keys() | known, key=lambda bucket: bucket.name)]
-    with ThreadPoolExecutor(WORKERS) as pool:
-        settled = dict(zip(buckets, pool.map(one, buckets), strict=True))
-    transitions = tuple(transition for one_settled in settled.values() for transition in one_settled.transitions)
+    settled, transitions, verdicts = _settled(buckets, one)
     report = Report(
-        transitions=transitions,
+        transitions=tuple(transitions),
         errors=tuple(errors),
         heartbeat="SweepDone",
-        verdicts=_verdicts(settled),
+        verdicts=verdicts,
         sweep_s=(guard.clock() - started).total_seconds(),
     )
     return pay(guard, settled, report)
 
 
-def _verdicts(settled: Mapping[BucketKey, Settled]) -> dict[Verdict, int]:
-    """How many buckets are what. One that could not be read is unverifiable, whatever was known of it."""
-    found: Counter[Verdict] = Counter()
-    for one in settled.values():
-        last = one.memory.last
-        if isinstance(one.reading, Unreadable):
-            found[Verdict.UNVERIFIABLE] += 1
-        elif last and not last.gone:
-            found[last.verdict] += 1
-    return dict(found)
+def _settled(
+    buckets: Sequence[BucketKey], one: Callable[[BucketKey], Settled]
+) -> tuple[dict[BucketKey, Settled], list[Transition], Counter[Verdict]]:
+    """What became of root, and of buckets that have findings; of those that are well only their number is kept."""
+    settled: dict[BucketKey, Settled] = {}
+    verdicts: Counter[Verdict] = Counter()
+    transitions: list[Transition] = []
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for some in batched(buckets, IN_HAND, strict=False):
+            for bucket, result in zip(some, pool.map(one, some), strict=True):
+                transitions += result.transitions
+                verdicts.update(_verdict(result))
+                if result.memory.findings or not bucket.is_bucket:
+                    settled[bucket] = result
+    return settled, transitions, verdicts
+
+
+def _verdict(settled: Settled) -> tuple[Verdict, ...]:
+    """What a bucket is, if it is enrolled. One that could not be read is unverifiable, whatever was known of it."""
+    last = settled.memory.last
+    if isinstance(settled.reading, Unreadable):
+        return (Verdict.UNVERIFIABLE,)
+    return (last.verdict,) if last and not last.gone else ()
 
 
 def watched(guard: Guardrail, memories: Mapping[BucketKey, Memory]) -> list[str]:
@@ -99,12 +113,17 @@ def look_at_root(account: BucketKey, memory: Memory, guard: Guardrail) -> Eviden
     return guard.weigh(trigger, memory, guard.root().read(account.account))
 
 
-def look_at(bucket: BucketKey, memory: Memory, guard: Guardrail, listed: Tags | None) -> Evidence:
-    """Read a bucket as the sweep does; `listed`: what the Tagging API says of its tags, None if it does not list it."""
+def look_at(
+    bucket: BucketKey, memory: Memory, guard: Guardrail, listed: Tags | None, *, settles: bool = True
+) -> Evidence:
+    """Read a bucket as the sweep does; `listed`: what the Tagging API says of its tags, None if it does not list it.
+
+    settles: what is seen will be written; who only shows it takes the Tagging API's word.
+    """
     trigger = Trigger(kind=TriggerKind.SWEEP, at=guard.clock(), bucket=bucket)
     assumed = listed or Tags(tagged=False)
     evidence = guard.weigh(trigger, memory, guard.buckets.versioning(bucket, assumed, with_lifecycle=True))
-    if listed is None or lifecycle.plan(evidence).changes:
+    if listed is None or (settles and lifecycle.plan(evidence).changes):
         # The Tagging API is late and lists ghosts: before anything changes, the tags are read live.
         evidence = _with_live_tags(evidence, guard)
     return evidence
