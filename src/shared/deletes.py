@@ -1,7 +1,7 @@
 """Version deletes come by the thousand: an SQS batch is grouped, each bucket read once, each group settled once."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -9,6 +9,7 @@ from typing import Any
 
 from shared import parse
 from shared.aws.calling import WORKERS
+from shared.aws.places import Claim
 from shared.aws.store import EVENTS_AT_ONCE, Known, Owed
 from shared.deeds import PROOF_PREFIX
 from shared.evidence import Evidence
@@ -36,6 +37,7 @@ class _Run:
     owed: dict[str, Owed] = field(default_factory=dict)
     settled: dict[BucketKey, Settled] = field(default_factory=dict)
     looks: dict[BucketKey, Evidence | None] = field(default_factory=dict)
+    claim: Claim | None = None
 
 
 def settle_batch(event: Any, guard: Guardrail, deadline: Deadline) -> Report:
@@ -48,14 +50,12 @@ def settle_batch(event: Any, guard: Guardrail, deadline: Deadline) -> Report:
     messages, useless = _sorted_out(event, run)
     groups = list(_groups(_joined(messages, run), guard.rules.window).values())
     _look_ahead([group[0][1] for group in groups], guard, run)
-    for group in groups:
-        at_once = EVENTS_AT_ONCE // (2 if group[0][1].own_ids else 1)
-        for start in range(0, len(group), at_once):
-            part = group[start : start + at_once]
-            if deadline() < SPARE_S:
-                run.failed += [message_id for message_id, _ in part]
-            else:
-                _settle_group(part, guard, run)
+    parts = [part for group in groups for part in _parts(group)]
+    for part in parts:
+        if deadline() < SPARE_S:
+            run.failed += [message_id for message_id, _ in part]
+        else:
+            _settle_group(part, guard, run, claims=len(parts) == 1)
     report = Report(
         transitions=tuple(run.transitions),
         lags_s=tuple(run.lags_s),
@@ -65,7 +65,8 @@ def settle_batch(event: Any, guard: Guardrail, deadline: Deadline) -> Report:
         rejected=tuple(reason for _, reason in useless),
         failed_messages=tuple(run.failed),
     )
-    report = guard.tell(_as_of_now(run), {bucket: one.looked for bucket, one in run.settled.items()}, report)
+    looked = {bucket: one.looked for bucket, one in run.settled.items()}
+    report = guard.tell(_as_of_now(run), looked, report, claim=run.claim)
     if not report.errors:  # else the whole batch comes again, and these with it
         for body, reason in useless:
             guard.dead_letters.put(body, reason)
@@ -153,14 +154,20 @@ def _groups(messages: list[Message], length: timedelta) -> dict[tuple[object, ..
     return groups
 
 
-def _settle_group(group: list[Message], guard: Guardrail, run: _Run) -> None:
+def _parts(group: list[Message]) -> Iterator[list[Message]]:
+    """As many of a group as go into one transaction."""
+    at_once = EVENTS_AT_ONCE // (2 if group[0][1].own_ids else 1)
+    return (group[start : start + at_once] for start in range(0, len(group), at_once))
+
+
+def _settle_group(group: list[Message], guard: Guardrail, run: _Run, *, claims: bool) -> None:
     trigger = _merged(group)
     try:
-        settled = _write(trigger, guard, run)
+        settled = _write(trigger, guard, run, claims=claims)
     except Known as known:
         rest = [_joining(message, known) for message in group if message[1].event_ids[0] not in known.event_ids]
         run.duplicates += len(group) - len(rest)
-        return _settle_group(rest, guard, run) if rest else None
+        return _settle_group(rest, guard, run, claims=claims) if rest else None
     except Exception as error:  # noqa: BLE001  # delivered again, then a dead letter; must not hold up the others
         logger.error("group not settled", extra={"bucket": trigger.bucket.name, "error": type(error).__name__})
         run.failed += [message_id for message_id, _ in group]
@@ -171,6 +178,7 @@ def _settle_group(group: list[Message], guard: Guardrail, run: _Run) -> None:
     run.drill_lags_s += settled.drill_lags_s
     run.owed.update({owed.sk: owed for owed in settled.owed})
     run.settled[trigger.bucket] = settled
+    run.claim = settled.claim
     return None
 
 
@@ -181,13 +189,14 @@ def _joining(message: Message, known: Known) -> Message:
     return message if is_news else (message_id, replace(trigger, own_ids=(), joins=1))
 
 
-def _write(trigger: Trigger, guard: Guardrail, run: _Run) -> Settled:
+def _write(trigger: Trigger, guard: Guardrail, run: _Run, *, claims: bool) -> Settled:
     """Read the bucket from S3 once per batch, unless somebody else settled it since."""
     known = run.settled.get(trigger.bucket)
     if known is not None and known.reading is not None:
-        return guard.write(guard.weigh(trigger, known.memory, known.reading))
+        return guard.write(guard.weigh(trigger, known.memory, known.reading), claims=claims)
     seen = run.looks.get(trigger.bucket)
-    return guard.write(guard.weigh(trigger, seen.memory, seen.reading) if seen else guard.look(trigger))
+    evidence = guard.weigh(trigger, seen.memory, seen.reading) if seen else guard.look(trigger)
+    return guard.write(evidence, claims=claims)
 
 
 def _merged(group: list[Message]) -> Trigger:

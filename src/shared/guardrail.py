@@ -15,8 +15,9 @@ from aws_lambda_powertools.metrics import MetricUnit
 from shared import channels, lifecycle, settings, verdict
 from shared.aws.buckets import Buckets, Enrolment, RootUser
 from shared.aws.notes import Notes
+from shared.aws.places import Claim
 from shared.aws.publish import DeadLetters
-from shared.aws.store import Commit, Conflict, Known, Owed, Store
+from shared.aws.store import Commit, Conflict, Known, NoPlace, Owed, Store
 from shared.evidence import Evidence, Looked, Memory, Rules
 from shared.facts import (
     CHANGE,
@@ -79,6 +80,7 @@ class Settled:
     reading: Reading | None = None
     transitions: tuple[Transition, ...] = ()
     owed: tuple[Owed, ...] = ()
+    claim: Claim | None = None
     duplicates: int = 0
     drill_lags_s: tuple[float, ...] = ()
 
@@ -140,17 +142,19 @@ class Guardrail:
 
     def settle(self, evidence: Evidence, look: "Look | None" = None) -> Report:
         """Write what the evidence changes, and tell of it. look: how to look again, if not at a bucket."""
-        settled = self.write(evidence, look)
+        settled = self.write(evidence, look, claims=True)
         report = Report(
             transitions=settled.transitions,
             lags_s=lags(evidence.trigger, settled.transitions),
             duplicates=settled.duplicates,
             drill_lags_s=settled.drill_lags_s,
         )
-        return self.tell(settled.owed, {evidence.trigger.bucket: settled.looked}, report)
+        return self.tell(settled.owed, {evidence.trigger.bucket: settled.looked}, report, claim=settled.claim)
 
-    def write(self, evidence: Evidence, look: "Look | None" = None) -> Settled:
+    def write(self, evidence: Evidence, look: "Look | None" = None, *, claims: bool = False) -> Settled:
         """Commit, looking again when somebody else settled the bucket meanwhile.
+
+        claims: nothing else is going to be told of, so that the commit itself can take the places for its alerts.
 
         Events that were all settled before change nothing, but what they still owe is owed by this run.
         Raises Known when some of a group were settled before, Conflict when the bucket never comes to rest.
@@ -159,7 +163,7 @@ class Guardrail:
             return self._note_drill(evidence)
         for attempt in range(ATTEMPTS):
             try:
-                return self._write_once(evidence)
+                return self._write_once(evidence, claims=claims)
             except Conflict:
                 time.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311  # jitter, no secret
                 evidence = (look or self.look)(evidence.trigger)
@@ -186,7 +190,7 @@ class Guardrail:
         left = tuple(one for one in owed if evidence.now - one.since > IN_FLIGHT)
         return Settled(memory=evidence.memory, reading=evidence.reading, owed=left, duplicates=duplicates)
 
-    def _write_once(self, evidence: Evidence) -> Settled:
+    def _write_once(self, evidence: Evidence, *, claims: bool) -> Settled:
         """An event about a judged bucket is always written, so that it counts once and outdates older reads."""
         plan = lifecycle.plan(evidence)
         if not plan.changes and not (evidence.trigger.event_ids and evidence.enrolled):
@@ -203,9 +207,27 @@ class Guardrail:
             transitions=transitions,
             now=evidence.now,
         )
-        owed = self.store.commit(commit)
-        memory = _after(evidence.memory, replace(plan, transitions=transitions))
-        return Settled(memory=memory, reading=evidence.reading, transitions=transitions, owed=owed)
+        claim = self._committed(commit, self.teller.ahead(commit.owed) if claims else None)
+        return Settled(
+            memory=_after(evidence.memory, replace(plan, transitions=transitions)),
+            reading=evidence.reading,
+            transitions=transitions,
+            owed=commit.owed,
+            claim=claim,
+        )
+
+    def _committed(self, commit: Commit, claim: Claim | None) -> Claim | None:
+        """Returns the claim if its places were taken; else they are asked for later."""
+        if claim is None:
+            self.store.commit(commit)
+            return None
+        try:
+            self.store.commit(commit, claim)
+        except NoPlace:
+            self.teller.know(None)
+            return self._committed(commit, None)
+        self.teller.know(claim.taken)
+        return claim
 
     def note_listener(self, *, confirmed: bool) -> bool:
         """Keep what the sweep saw of the topic; returns whether that is news."""
@@ -227,9 +249,10 @@ class Guardrail:
         *,
         gathers: bool = False,
         paced: Set[Channel] = PACED,
+        claim: Claim | None = None,
     ) -> Report:
         """Send what is owed, as far as the pace allows. Returns the report with what became of it."""
-        sent = self.teller.tell(owed, looked, gathers=gathers, paced=paced)
+        sent = self.teller.tell(owed, looked, gathers=gathers, paced=paced, claim=claim)
         errors = (*report.errors, *sent.errors)
         return replace(report, sent=sent.paid, still_owed=sent.still_owed, errors=errors, alert_lags_s=sent.lags_s)
 

@@ -34,6 +34,17 @@ class Pace:
     criticals: tuple[datetime, ...] = ()
     critical_digest_at: datetime | None = None
 
+    @property
+    def quiet_from(self) -> datetime | None:
+        """When what went out until now will not matter any more; None if nothing did."""
+        ends = [
+            *(at + HOUR for at in self.messages[-1:]),
+            *(at + CRITICALS_WITHIN for at in (*self.criticals[-1:], self.critical_digest_at) if at),
+            *(at + DIGEST_EVERY for at in (self.digest_at,) if at),
+            *(at for at in (self.free_at,) if at),
+        ]
+        return max(ends, default=None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allotment:

@@ -13,8 +13,9 @@ from itertools import batched
 from shared import pace, render, render_chat, runbook
 from shared.aws.buckets import Buckets
 from shared.aws.calling import AWS_ERRORS
+from shared.aws.places import Claim, KnownTopic
 from shared.aws.publish import AlertTopic, Bus, ChatTopic, NotTaken, Outlet, PagerTopic, SecurityHub
-from shared.aws.store import KEEP_CLOSED, Conflict, KnownTopic, Owed, Store
+from shared.aws.store import KEEP_CLOSED, Conflict, Owed, Store
 from shared.controls import PROTECTION
 from shared.deeds import VERSION_DELETED
 from shared.evidence import Looked, Memory
@@ -49,6 +50,8 @@ class _Run:
 
     taken: dict[Owed, set[Channel]]
     paced: Set[Channel]
+    gathers: bool
+    claim: Claim | None
     errors: list[Exception] = field(default_factory=list)
 
     def note(self, ones: Sequence[Owed], channel: Channel) -> None:
@@ -70,6 +73,22 @@ class Teller:
         self._known: KnownTopic | None = None
         self._known_until = 0.0
 
+    def ahead(self, owed: Sequence[Owed]) -> Claim | None:
+        """Places for these, which the commit that owes them may take; None where they must be asked for after it."""
+        mine = [Told(finding=one.finding, change=one.change) for one in owed if PACED & {*one.to}]
+        criticals, others = _wanted(mine)
+        topic, now = self._believed(), self._clock()
+        known = topic.pace if topic else pace.Pace()
+        allotment, after = pace.allot(
+            known, now, criticals=criticals, others=others, rest=0, gathers=False, every=EVERY
+        )
+        is_enough = allotment.criticals + allotment.others == len(mine) > 0
+        return Claim(topic=topic, allotment=allotment, pace=after) if is_enough else None
+
+    def know(self, topic: KnownTopic | None) -> None:
+        """Believe this of the topic for a while; None: ask again."""
+        self._known, self._known_until = topic, time.monotonic() + BELIEVED_S
+
     def tell(
         self,
         owed: Sequence[Owed],
@@ -77,16 +96,18 @@ class Teller:
         *,
         gathers: bool = False,
         paced: Set[Channel] = PACED,
+        claim: Claim | None = None,
     ) -> Sent:
         """Send what may be sent now; the rest stays owed. `gathers`: this run also sends what others left.
 
         One message that is refused does not hold up the others; what failed is in `errors` and stays owed.
         paced: of mail and chat, those that may be sent to in this run.
+        claim: the places that the commit took for these.
         """
         told = {one: self._told(one, looked) for one in owed}
-        run = _Run(taken={one: set() for one in owed}, paced=paced)
+        run = _Run(taken={one: set() for one in owed}, paced=paced, gathers=gathers, claim=claim)
         self._pass_on(Channel.PAGER, self._pager, told, run)
-        self._send_paced({one: it for one, it in told.items() if paced & {*one.to}}, looked, run, gathers=gathers)
+        self._send_paced({one: it for one, it in told.items() if paced & {*one.to}}, looked, run)
         self._pass_on(Channel.BUS, self._bus, told, run)
         self._pass_on(Channel.SECURITY_HUB, self._hub, told, run)
         done = [one for one in owed if self._pay(one, run)]
@@ -126,14 +147,12 @@ class Teller:
             run.errors += [NotTaken(why) for why in refused.values()]
             run.note([one for number, one in enumerate(batch) if number not in refused], channel)
 
-    def _send_paced(
-        self, told: Mapping[Owed, Told], looked: Mapping[BucketKey, Looked], run: "_Run", *, gathers: bool
-    ) -> None:
+    def _send_paced(self, told: Mapping[Owed, Told], looked: Mapping[BucketKey, Looked], run: "_Run") -> None:
         if not told:
             return
         owed_by = {it: one for one, it in told.items()}
         ordered = render.worst_first(list(owed_by))
-        allotment, listens = self._claim(ordered, gathers=gathers)
+        allotment, listens = (run.claim.allotment, True) if run.claim else self._claim(ordered, gathers=run.gathers)
         if allotment is None:
             return
         single, rest = _shared_out(ordered, allotment)
@@ -167,9 +186,7 @@ class Teller:
 
         None: there is no place now, or too many ask at once; a sweep will send what stays owed.
         """
-        criticals, others = (
-            sum(_is_critical(t) is wanted for t in ordered if _is_single(t)) for wanted in (True, False)
-        )
+        criticals, others = _wanted(ordered)
         rest = len(ordered) - criticals - others
         for attempt in range(ATTEMPTS):
             topic = self._what_is_known()
@@ -179,7 +196,7 @@ class Teller:
             if not (allotment.criticals or allotment.others or allotment.digest):
                 break
             try:
-                self._known = self._store.note_pace(topic, after)
+                self._known = self._store.note_pace(topic, after, self._clock())
             except Conflict:
                 self._known = None
                 time.sleep(random.uniform(0.01, 0.05) * attempt)  # noqa: S311  # jitter, no secret
@@ -204,9 +221,15 @@ class Teller:
 
     def _what_is_known(self) -> KnownTopic:
         """A confirmed topic is believed for a while, and the pace as we left it: most events ask for nothing."""
-        if self._known is None or not self._known.confirmed or time.monotonic() > self._known_until:
-            self._known, self._known_until = self._store.topic(), time.monotonic() + BELIEVED_S
-        return self._known
+        topic = self._believed()
+        if topic is None:
+            topic = self._store.topic()
+            self.know(topic)
+        return topic
+
+    def _believed(self) -> KnownTopic | None:
+        known = self._known
+        return known if known and known.confirmed and time.monotonic() <= self._known_until else None
 
     def _wait(self, at: datetime) -> None:
         """Until it is this message's turn."""
@@ -245,6 +268,12 @@ class Teller:
         except AWS_ERRORS as error:
             return runbook.unknown_obstacle(type(error).__name__)
         return runbook.obstacle(bucket, lifecycle)
+
+
+def _wanted(told: Sequence[Told]) -> tuple[int, int]:
+    """How many want to go singly: critical ones, and others."""
+    single = [_is_critical(one) for one in told if _is_single(one)]
+    return single.count(True), single.count(False)
 
 
 def _is_single(told: Told) -> bool:

@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 
 from handlers import bucket_change, sweep, version_delete
 from shared.facts import BucketKey, Tags
+from shared.pace import Pace
 from tests.functional.conftest import ACCOUNT, TAG, Stage
 from tests.functional.events import batch, event
 
@@ -93,13 +94,60 @@ def test_an_event_on_an_enrolled_bucket_asks_as_little_as_it_can(stage: Stage) -
     stage.calls.clear()
     stage.invoke(bucket_change.handler, payload)
     s3_and_table = ["Query", "GetBucketTagging", "GetBucketVersioning", "TransactWriteItems"]
-    to_send = ["GetItem", "UpdateItem", "GetBucketLifecycleConfiguration", "Publish", "DeleteItem"]
+    to_send = ["GetBucketLifecycleConfiguration", "Publish", "DeleteItem"]  # its place is taken by the transaction
     assert stage.calls == [*s3_and_table, *to_send]
     protected(stage, "second")
     payload = disabled(stage, "second", event_id="second")
     stage.calls.clear()
     stage.invoke(bucket_change.handler, payload)
-    assert stage.calls == [*s3_and_table, *to_send[1:]]  # what is known of the topic is believed for a while
+    assert stage.calls == [*s3_and_table, *to_send]
+
+
+def test_a_refused_delete_asks_as_little_as_it_can(stage: Stage) -> None:
+    protected(stage)
+    stage.calls.clear()
+    stage.invoke(version_delete.handler, batch(event("delete-object.version-denied", "vault", at=stage.now)))
+    asked = ["Query", "GetBucketTagging", "GetBucketVersioning", "TransactWriteItems", "Publish", "DeleteItem"]
+    assert stage.calls == asked
+
+
+def test_an_event_that_changes_nothing_costs_two_requests_to_s3_and_two_to_the_table(stage: Stage) -> None:
+    protected(stage)
+    stage.calls.clear()
+    stage.invoke(bucket_change.handler, event("put-bucket-versioning.root-enables", "vault", at=stage.now))
+    assert stage.calls == ["Query", "GetBucketTagging", "GetBucketVersioning", "TransactWriteItems"]
+
+
+def test_a_place_that_is_not_free_is_asked_for_after_the_commit(stage: Stage) -> None:
+    for name in ("vault", "second"):
+        protected(stage, name)
+    stage.invoke(bucket_change.handler, disabled(stage))
+    stage.guard.teller.know(None)  # as in another function that starts now
+    payload = disabled(stage, "second", event_id="second")
+    stage.calls.clear()
+    stage.invoke(bucket_change.handler, payload)
+    assert stage.calls.count("TransactWriteItems") == 2
+    assert stage.calls[-5:] == ["GetItem", "UpdateItem", "GetBucketLifecycleConfiguration", "Publish", "DeleteItem"]
+    assert len(stage.subjects()) == 2
+    assert stage.guard.store.owed() == []
+
+
+def test_a_commit_takes_no_place_where_nobody_listens(stage: Stage) -> None:
+    protected(stage)
+    stage.guard.store.note_listener(confirmed=False)
+    stage.guard.teller.know(None)
+    stage.invoke(bucket_change.handler, disabled(stage))
+    assert len(stage.guard.store.owed()) == 1
+
+
+def test_a_place_that_somebody_else_took_meanwhile_is_not_taken_twice(stage: Stage) -> None:
+    protected(stage)
+    stage.guard.teller.know(stage.guard.store.topic())
+    known = stage.guard.store.topic()
+    stage.guard.store.note_pace(known, Pace(messages=(stage.now,), free_at=stage.now), stage.now)
+    stage.invoke(bucket_change.handler, disabled(stage))
+    kept = stage.guard.store.topic().pace
+    assert (len(kept.messages), len(kept.criticals)) == (1, 1)
 
 
 def test_a_sweep_that_finds_no_change_writes_nothing_about_buckets(stage: Stage) -> None:
@@ -284,7 +332,7 @@ def test_an_alert_left_by_a_crash_is_paid_by_the_next_sweep(stage: Stage, monkey
     assert stage.invoke(sweep.handler, TICK)["sent"] == 1
 
 
-def interrupt(*_: Any) -> None:
+def interrupt(*_: Any, **__: Any) -> None:
     """The function dies between storing and sending."""
     raise KeyboardInterrupt
 

@@ -220,7 +220,7 @@ def test_what_fails_again_stays_and_is_there_for_the_next_try(deployed: Stage, m
     assert deployed.subjects() == ["[critical] MFA delete turned OFF: vault (prod, us-east-1)"]
 
 
-def interrupted(*_: Any) -> None:
+def interrupted(*_: Any, **__: Any) -> None:
     """Somebody presses Ctrl-C."""
     raise KeyboardInterrupt
 

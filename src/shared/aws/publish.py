@@ -117,7 +117,8 @@ class Bus:
 
     @cached_property
     def _events(self) -> "EventBridgeClient":
-        return calling.client("events")
+        made: EventBridgeClient = calling.client("events")
+        return made
 
     def send(self, all_told: Sequence[Told]) -> dict[int, str]:
         """One event for each change."""

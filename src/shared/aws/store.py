@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from shared.aws.calling import client, code
+from shared.aws.places import Claim, KnownTopic, pace_doc, pace_from
 from shared.evidence import Memory
 from shared.facts import (
     BucketKey,
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 SCHEMA = 1
-EVENTS_AT_ONCE = 60
-"""A transaction takes 100 items: this many event ids, the bucket, its history, and two for each of its findings."""
+EVENTS_AT_ONCE = 58
+"""A transaction takes 100 items: so many event ids, the bucket, its history, the pace, two for each of its findings."""
 KEEP_EVENTS = timedelta(days=15)
 """Longer than a message can wait in any of our queues."""
 KEEP_CLOSED = timedelta(days=30)
@@ -52,6 +53,10 @@ type Item = dict[str, Any]
 
 class Conflict(Exception):
     """Somebody settled this bucket since we read it: look again."""
+
+
+class NoPlace(Exception):
+    """The places that a commit was to take were not free: nothing is written."""
 
 
 class Known(Exception):
@@ -77,20 +82,6 @@ class Owed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KnownTopic:
-    """What is known of the alert topic.
-
-    confirmed: it had a confirmed subscription when the sweep last looked; False if it never did.
-    unlogged: whose deletes the trails leave out, by the last look at the guardrail itself.
-    """
-
-    confirmed: bool
-    pace: Pace
-    pace_doc: str
-    unlogged: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
     """All that one look settles, written at once or not at all. `before` is what was remembered until now."""
 
@@ -103,6 +94,11 @@ class Commit:
     own_ids: tuple[str, ...] = ()
     transitions: tuple[Transition, ...]
     now: datetime
+
+    @property
+    def owed(self) -> tuple[Owed, ...]:
+        """The alerts that it owes."""
+        return tuple(_owed(transition, self.now) for transition in self.transitions if transition.to)
 
 
 class Store:
@@ -141,21 +137,20 @@ class Store:
             for item in self._query("owed", prefix)
         ]
 
-    def commit(self, commit: Commit) -> tuple[Owed, ...]:
-        """Write a look. Returns the alerts that it owes. Raises Known (event ids) or Conflict."""
-        owed = tuple(_owed(t, commit.now) for t in commit.transitions if t.to)
+    def commit(self, commit: Commit, claim: Claim | None = None) -> None:
+        """Write a look, and take places for the alerts that it owes. Raises Known (event ids), Conflict or NoPlace."""
         puts = [_event_put(event_id, commit.now) for event_id in (*commit.event_ids, *commit.own_ids)]
         puts.append(_bucket_put(commit))
         puts += [_put(_finding_item(t.finding, commit.now)) for t in commit.transitions]
-        puts += [_put(_owed_item(o)) for o in owed]
+        puts += [_put(_owed_item(o)) for o in commit.owed]
         puts += [_put(item) for item in _history(commit, self._keep_history)]
+        items: list[Any] = [{"Put": {"TableName": self._table, **put}} for put in puts]
+        if claim:
+            items.append({"Update": self._pace_update(claim.topic, claim.pace, commit.now)})
         try:
-            self._db.transact_write_items(
-                TransactItems=[{"Put": {"TableName": self._table, **put}} for put in puts]  # type: ignore[typeddict-item]
-            )
+            self._db.transact_write_items(TransactItems=items)
         except ClientError as error:
-            _raise_as_ours(error, commit)
-        return owed
+            _raise_as_ours(error, commit, claims=claim is not None)
 
     def pay(self, owed: Owed, left: tuple[Channel, ...] = ()) -> None:
         """No longer owed, or only to the channels that are `left`."""
@@ -182,41 +177,48 @@ class Store:
         doc = item.get("pace", {}).get("S", "")
         confirmed = bool(item.get("confirmed", {}).get("BOOL", False))
         unlogged = tuple(each["S"] for each in item.get("not_logged", {}).get("L", []))
-        pace = _pace_from(doc) if doc else Pace()
+        pace = pace_from(doc) if doc else Pace()
         return KnownTopic(confirmed=confirmed, pace=pace, pace_doc=doc, unlogged=unlogged)
 
     def note_listener(self, *, confirmed: bool) -> None:
         """Keep what the sweep saw."""
-        self._update_topic("SET confirmed = :new", {":new": {"BOOL": confirmed}})
+        self._db.update_item(**self._topic_update("SET confirmed = :new", {":new": {"BOOL": confirmed}}))
 
     def note_unlogged(self, unlogged: Sequence[str]) -> None:
         """Keep whose deletes the trails leave out."""
-        self._update_topic("SET not_logged = :new", {":new": {"L": [{"S": each} for each in unlogged]}})
+        values: Item = {":new": {"L": [{"S": each} for each in unlogged]}}
+        self._db.update_item(**self._topic_update("SET not_logged = :new", values))
 
-    def note_pace(self, topic: KnownTopic, pace: Pace) -> KnownTopic:
+    def note_pace(self, topic: KnownTopic, pace: Pace, now: datetime) -> KnownTopic:
         """Keep the new pace. Raises Conflict when somebody else did since `topic` was read: ask again."""
-        doc = json.dumps(asdict(pace), default=datetime.isoformat)
-        values: Item = {":new": {"S": doc}}
-        condition = "attribute_not_exists(pace)"
-        if topic.pace_doc:
-            condition, values[":old"] = "pace = :old", {"S": topic.pace_doc}
         try:
-            self._update_topic("SET pace = :new", values, condition)
+            self._db.update_item(**self._pace_update(topic, pace, now))
         except ClientError as error:
             if code(error) != "ConditionalCheckFailedException":
                 raise
             raise Conflict("somebody else sent meanwhile") from error
-        return replace(topic, pace=pace, pace_doc=doc)
+        return replace(topic, pace=pace, pace_doc=pace_doc(pace))
 
-    def _update_topic(self, update: str, values: Item, condition: str | None = None) -> None:
-        only_if = {"ConditionExpression": condition} if condition else {}
-        self._db.update_item(
-            TableName=self._table,
-            Key=_key("guardrail", "alert-topic"),
-            UpdateExpression=update,
-            ExpressionAttributeValues=values,
-            **only_if,  # type: ignore[arg-type]  # the stubs know no optional keyword
-        )
+    def _pace_update(self, topic: KnownTopic | None, pace: Pace, now: datetime) -> Item:
+        """On the condition that the pace is as it was read; or, where nobody read it, that it does not matter."""
+        values: Item = {":new": {"S": pace_doc(pace)}, ":quiet": _expiry(pace.quiet_from or now)}
+        condition = "attribute_not_exists(pace)"
+        if topic is None:
+            # alerts name those whose deletes are not logged: where there are some, the item has to be read
+            named = "attribute_not_exists(not_logged) OR size(not_logged) = :none"
+            condition = f"confirmed = :yes AND ({condition} OR quiet_from < :now) AND ({named})"
+            values |= {":yes": {"BOOL": True}, ":now": _expiry(now), ":none": {"N": "0"}}
+        elif topic.pace_doc:
+            condition, values[":old"] = "pace = :old", {"S": topic.pace_doc}
+        return self._topic_update("SET pace = :new, quiet_from = :quiet", values) | {"ConditionExpression": condition}
+
+    def _topic_update(self, update: str, values: Item) -> Item:
+        return {
+            "TableName": self._table,
+            "Key": _key("guardrail", "alert-topic"),
+            "UpdateExpression": update,
+            "ExpressionAttributeValues": values,
+        }
 
     def _query(self, pk: str, prefix: str | None) -> Iterator[Item]:
         condition, values = "pk = :pk", {":pk": {"S": pk}}
@@ -315,10 +317,11 @@ def _expiry(at: datetime) -> Item:
     return {"N": str(int(at.timestamp()))}
 
 
-def _raise_as_ours(error: ClientError, commit: Commit) -> None:
+def _raise_as_ours(error: ClientError, commit: Commit, *, claims: bool) -> None:
     if code(error) != "TransactionCanceledException":
         raise error
     failed = [reason.get("Code") for reason in error.response.get("CancellationReasons", [])]
+    claim_failed = [failed.pop()] if claims and failed else []
     ids = (*commit.event_ids, *commit.own_ids)
     known = {each for each, why in zip(ids, failed, strict=False) if why == "ConditionalCheckFailed"}
     if known:
@@ -326,6 +329,8 @@ def _raise_as_ours(error: ClientError, commit: Commit) -> None:
         raise Known(event_ids, own_ids) from error
     if "ConditionalCheckFailed" in failed or "TransactionConflict" in failed:
         raise Conflict from error
+    if "ConditionalCheckFailed" in claim_failed or "TransactionConflict" in claim_failed:
+        raise NoPlace from error
     raise error
 
 
@@ -367,15 +372,6 @@ def _last_from(doc: str) -> Last:
     exemption = Exemption(**data["exemption"]) if data.get("exemption") else None
     expiries = tuple(Expiry(**each) for each in data["expiries"]) if data.get("expiries") is not None else None
     return Last(verdict=Verdict(data["verdict"]), exemption=exemption, gone=data["gone"], expiries=expiries, **times)
-
-
-def _pace_from(doc: str) -> Pace:
-    data = json.loads(doc)
-    for name in ("messages", "criticals"):
-        data[name] = tuple(map(datetime.fromisoformat, data[name]))
-    for name in ("free_at", "digest_at", "critical_digest_at"):
-        data[name] = datetime.fromisoformat(data[name]) if data[name] else None
-    return Pace(**data)
 
 
 def _memories(items: Iterator[Item], now: datetime) -> dict[BucketKey, Memory]:
