@@ -78,6 +78,12 @@ test: check browser e2e ## everything; what CI runs
 faults: setup ## 2,000 events while a fifth of AWS's answers are errors, and floods: nothing lost, nothing wrong
 	@PYTHONPATH=src:. POWERTOOLS_LOG_LEVEL=CRITICAL $(PY) -m bench.faults
 
+bench: setup build ## print every published figure and write bench/results.json: make bench ONLY="cold sweep", ALL=--all
+	@PYTHONPATH=src:. $(PY) -m bench $(ALL) $(ONLY)
+
+bench-setup: setup ## install the peers that bench compares with, each into an environment of its own
+	@$(PY) -m bench.setup
+
 demo: setup build ## see it work, without AWS
 	@$(PY) -m local.demo
 
@@ -100,4 +106,4 @@ pins: setup ## resolve the requirement files again
 clean: ## remove what was built, and .venv
 	@rm -rf .venv .aws-sam build
 
-.PHONY: help setup fmt lint types unit functional template docs docs-verify check build e2e browser-setup browser test faults demo local-up local-down invoke deploy pins clean
+.PHONY: help setup fmt lint types unit functional template docs docs-verify check build e2e browser-setup browser test faults bench bench-setup demo local-up local-down invoke deploy pins clean

@@ -5,6 +5,7 @@ import io
 import os
 import sys
 import time
+from collections import Counter
 from contextlib import suppress
 from typing import Any
 
@@ -151,3 +152,18 @@ def test_the_help_of_every_verb_says_its_exit_codes(desk: Desk) -> None:
     for words in ([], *([verb] for verb in VERBS)):
         code, out, _ = desk.main(*words, "--help")
         assert (code, "Exit code:" in out) == (0, True), words
+
+
+def test_it_asks_once_for_each_enrolled_bucket_and_once_more_where_a_lifecycle_rule_can_be(desk: Desk) -> None:
+    for number in range(8):
+        desk.stage.bucket(f"safe-{number}", mfa_delete="Enabled")
+    for number in range(3):
+        desk.stage.bucket(f"open-{number}")
+        desk.stage.bucket(f"other-{number}", tagged=False)
+    desk.stage.calls.clear()
+    desk.main("status", "--json")
+    asked = Counter(desk.stage.calls)
+    assert (asked["GetBucketVersioning"], asked["GetBucketLifecycleConfiguration"]) == (11, 3)
+    assert asked["GetBucketTagging"] == 0
+    own = asked.total() - 14 + len(desk.sent)
+    assert own <= 12
