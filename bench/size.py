@@ -7,11 +7,13 @@ from typing import Any
 from rich.table import Table
 
 from bench.show import table
+from local.cloud import ROOM
 from local.runtime import BUILD
 
 FUNCTION = "SweepFunction"
 """All functions share one folder of code."""
-CACHE = BUILD.parent / "cache"
+DEPENDENCIES = BUILD.parent / "deps"
+"""What sam installed, before anything was dropped."""
 
 
 def measure() -> dict[str, Any]:
@@ -19,8 +21,9 @@ def measure() -> dict[str, Any]:
     folder = BUILD / FUNCTION
     names = sorted(path.name for path in folder.iterdir() if path.name != "__pycache__")
     found = {name: _weighed(_files(folder, name)) for name in names}
-    plain = [sum(file.stat().st_size for file in each.rglob("*") if file.is_file()) for each in CACHE.iterdir()]
-    return {"kib": found, "sam_build_alone_kib": round(max(plain) / 1024) if plain else None}
+    alone = [*DEPENDENCIES.rglob("*"), *(ROOM / "src").rglob("*")]
+    sources = [file for file in alone if file.is_file() and file.suffix != ".pyc"]
+    return {"kib": found, "sam_build_alone_kib": _kib(sum(file.stat().st_size for file in sources))}
 
 
 def _files(folder: Path, name: str) -> list[Path]:
