@@ -25,8 +25,8 @@ class KnownTopic:
 class Claim:
     """Places for messages, to be taken in the transaction that owes them; `pace` is what they make of the pace.
 
-    topic: as it was read; None if nobody did: then they are taken only if somebody listens, nothing went out lately, and
-    nobody's deletes are left out of the trails.
+    topic: as it was read; None if nobody did: then they are taken only if somebody listens, nothing went out lately,
+    and nobody's deletes are left out of the trails.
     """
 
     topic: KnownTopic | None
