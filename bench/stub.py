@@ -14,18 +14,20 @@ import multiprocessing
 import os
 import re
 import subprocess
+import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 HOST, REGION, ACCOUNT = "127.0.0.1", "us-east-1", "111122223333"
 START_LIMIT_S = 10.0
+LAUNCH = Path(__file__).parent / "parts" / "launch.py"
 _SCOPE = re.compile(rb"Credential=[^/]+/\d+/([^/]+)/([^/]+)/aws4_request")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.I)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.I)
@@ -219,21 +221,14 @@ class Finished:
 
 def finished(command: Sequence[str], environment: Mapping[str, str], *, fine: Sequence[int] = (0,)) -> Finished:
     """Run it to its end. Raises RuntimeError with its last words when its exit code is not among `fine`."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        began = time.perf_counter()
-        process = subprocess.Popen(command, env=environment, stdout=out, stderr=err, stdin=subprocess.DEVNULL)
-        _, status, used = os.wait4(process.pid, 0)
-        wall_s = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        err.seek(0)
-        told = Finished(
-            stdout=out.read(), stderr=err.read(), wall_s=wall_s, cpu_s=used.ru_utime + used.ru_stime,
-            peak_mib=used.ru_maxrss / 1024,
-        )  # fmt: skip
-    if process.returncode not in fine:
-        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}:\n{told.stderr[-2000:]}")
-    return told
+    with tempfile.TemporaryDirectory() as room:
+        told = Path(room) / "taken.json"
+        launch = [sys.executable, "-S", "-E", str(LAUNCH), str(told), *command]
+        done = subprocess.run(launch, env=environment, capture_output=True, text=True, check=True)
+        taken = json.loads(told.read_text(encoding="utf-8"))
+    if (exit_code := taken.pop("code")) not in fine:
+        raise RuntimeError(f"{' '.join(command)} ended with {exit_code}:\n{done.stderr[-2000:]}")
+    return Finished(stdout=done.stdout, stderr=done.stderr, **taken)
 
 
 def as_json(value: object) -> Answer:

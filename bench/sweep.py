@@ -52,24 +52,27 @@ type Tool = Callable[[dict[str, str], Path], tuple[Finished, str]]
 
 def measure() -> dict[str, Any]:
     """By size: wall, requests, peak memory, and what each made of the buckets that refuse the read."""
-    everything = "BENCH_ALL" in os.environ
-    asked = {str(size): _compared(size, runs) for size, runs in SIZES.items()}
-    for size in SIZES if everything else (min(SIZES),):
-        asked[str(size)] |= {name: _once(tool, size) for name, tool in _peers().items()}
+    with_peers = SIZES if "BENCH_ALL" in os.environ else (min(SIZES),)
+    asked = {str(size): _compared(size, runs, peers=size in with_peers) for size, runs in SIZES.items()}
     return {"delay_ms": 1000 * DELAY_S, "status": asked, "deployed": _deployed()}
 
 
-def _compared(size: int, runs: int) -> dict[str, Row]:
-    """Floor and ours in turn; medians."""
-    tools: dict[str, Tool] = {"floor": _floor, "guardrail status": _ours}
+def _compared(size: int, runs: int, *, peers: bool) -> dict[str, Row]:
+    """All of them in turn, Prowler once; medians."""
+    tools: dict[str, Tool | None] = {"floor": _floor, "guardrail status": _ours}
+    if peers:
+        tools |= _peers()
     taken: dict[str, list[Row]] = {name: [] for name in tools}
-    for _ in range(runs):
+    for number in range(runs):
         for name, tool in tools.items():
-            taken[name].append(_once(tool, size))
-    return {
-        name: rows[-1] | {"wall_s": round(statistics.median(row["wall_s"] for row in rows), 2)}
-        for name, rows in taken.items()
-    }
+            if number == 0 or not name.startswith("Prowler"):
+                taken[name].append(_once(tool, size))
+    return {name: _median(rows) for name, rows in taken.items()}
+
+
+def _median(rows: list[Row]) -> Row:
+    walls = [row["wall_s"] for row in rows if "wall_s" in row]
+    return rows[-1] | ({"wall_s": round(statistics.median(walls), 2), "runs": len(walls)} if walls else {})
 
 
 def _once(tool: Tool | None, size: int) -> Row:
@@ -159,6 +162,7 @@ def _swept(stub: Stub) -> Row:
     counts = stub.counts()
     row: Row = json.loads(done.stdout.splitlines()[-1])
     return row | {
+        "peak_mib": round(done.peak_mib),
         "requests": sum(counts.values()),
         "written": counts["dynamodb:TransactWriteItems"],
     }

@@ -18,7 +18,6 @@ print(
         {
             "wall_s": round(time.perf_counter() - began, 2),
             "cpu_s": round(used.ru_utime + used.ru_stime, 2),
-            "peak_mib": round(used.ru_maxrss / 1024, 1),
             "sent": answer["sent"],
             "errors": errors,
         }
