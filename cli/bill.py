@@ -184,12 +184,14 @@ def _batches(usage: Usage) -> int:
 
 def _runs(usage: Usage) -> Iterator[_Row]:
     started, events = runs(usage), usage.changes + _batches(usage)
-    seconds = sum(count * RUN_S[name] for name, count in started.items()) + events * EVENT_S
-    seconds += started["SweepSchedule"] * usage.buckets * BUCKET_S
+    taken_s = {name: count * RUN_S[name] for name, count in started.items()}
+    taken_s["SweepSchedule"] += started["SweepSchedule"] * usage.buckets * BUCKET_S
+    used_mb_s = sum(seconds * billed()["schedules"][name]["memory_mb"] for name, seconds in taken_s.items())
+    used_mb_s += events * EVENT_S * billed()["memory_mb"]
     ran = sum(started.values()) + events
     yield "EventBridge Scheduler", "schedules", sum(started.values()), "schedule"
     yield "Lambda", "runs", ran, "lambda-request"
-    yield "Lambda", "compute", seconds * billed()["memory_mb"] / 1024, "lambda-gb-second"
+    yield "Lambda", "compute", used_mb_s / 1024, "lambda-gb-second"
     yield "CloudWatch", "logs", ran * LOG_KB / 1e6, "log-gb"
     read = started["SweepSchedule"] * usage.buckets + 2 * events
     yield "S3", "buckets read by sweeps and for events", read, "bucket-read"

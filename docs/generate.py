@@ -164,6 +164,12 @@ def _resources() -> dict[str, Any]:
     return found
 
 
+def _started(schedule: dict[str, Any]) -> str:
+    """The function that a schedule starts."""
+    name, _ = schedule["Properties"]["Target"]["Arn"]["Fn::GetAtt"]
+    return str(name)
+
+
 def billed_text() -> str:
     """What template.yaml deploys of what costs money, by the condition it stands under."""
     template = _resources()
@@ -171,12 +177,16 @@ def billed_text() -> str:
     for entry in template["Resources"].values():
         if entry["Type"] in bill.BY_PIECE:
             pieces[entry["Type"]][entry.get("Condition", "")] += 1
+    memory = template["Globals"]["Function"]["MemorySize"]
     schedules = {
-        name: {"rate": _rate(entry["Properties"]["ScheduleExpression"]), "condition": entry.get("Condition", "")}
+        name: {
+            "rate": _rate(entry["Properties"]["ScheduleExpression"]),
+            "condition": entry.get("Condition", ""),
+            "memory_mb": template["Resources"][_started(entry)]["Properties"].get("MemorySize", memory),
+        }
         for name, entry in template["Resources"].items()
         if entry["Type"] == "AWS::Scheduler::Schedule"
     }
-    memory = template["Globals"]["Function"]["MemorySize"]
     return json.dumps({"memory_mb": memory, "pieces": pieces, "schedules": schedules}, indent=1) + "\n"
 
 

@@ -140,8 +140,11 @@ class Guardrail:
         """Evidence out of what was remembered and read."""
         return weighed(trigger, memory, reading, now=self.clock(), rules=self.rules)
 
-    def settle(self, evidence: Evidence, look: "Look | None" = None) -> Report:
-        """Write what the evidence changes, and tell of it. look: how to look again, if not at a bucket."""
+    def settle(self, evidence: Evidence, look: "Look | None" = None, *, gathers: bool = False) -> Report:
+        """Write what the evidence changes, and tell of it. look: how to look again, if not at a bucket.
+
+        gathers: a look by the clock, which sends what is minor in a digest at once.
+        """
         settled = self.write(evidence, look, claims=True)
         report = Report(
             transitions=settled.transitions,
@@ -149,7 +152,8 @@ class Guardrail:
             duplicates=settled.duplicates,
             drill_lags_s=settled.drill_lags_s,
         )
-        return self.tell(settled.owed, {evidence.trigger.bucket: settled.looked}, report, claim=settled.claim)
+        looked = {evidence.trigger.bucket: settled.looked}
+        return self.tell(settled.owed, looked, report, gathers=gathers, claim=settled.claim)
 
     def write(self, evidence: Evidence, look: "Look | None" = None, *, claims: bool = False) -> Settled:
         """Commit, looking again when somebody else settled the bucket meanwhile.

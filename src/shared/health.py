@@ -26,8 +26,10 @@ def run(guard: Guardrail, event: Event) -> Report:
     own = BucketKey(account=guard.settings.account_id, region=guard.settings.aws_region, name=GUARDRAIL)
     trigger = parse_watch.guardrail_change(event, own, guard.clock())
     evidence = look(guard, trigger)
-    report = replace(guard.settle(evidence, lambda _again: _anew(guard, evidence)), heartbeat="HealthLooked")
-    if trigger.kind is TriggerKind.SWEEP:
+    is_by_clock = trigger.kind is TriggerKind.SWEEP
+    report = guard.settle(evidence, lambda _again: _anew(guard, evidence), gathers=is_by_clock)
+    report = replace(report, heartbeat="HealthLooked")
+    if is_by_clock:
         paid = sweep.pay(guard, {}, replace(report, sent=0))
         report = replace(paid, sent=report.sent + paid.sent)
     health_now = evidence.reading

@@ -56,9 +56,19 @@ def test_the_commands_choices_and_defaults_are_the_templates(template: Template)
 
 
 def test_memory_is_that_of_every_function(template: Template) -> None:
-    functions = [each for each in template["Resources"].values() if each["Type"] == "AWS::Serverless::Function"]
-    assert template["Globals"]["Function"]["MemorySize"] == bill.billed()["memory_mb"]
-    assert not any("MemorySize" in each["Properties"] for each in functions)
+    parts, usual = template["Resources"], template["Globals"]["Function"]["MemorySize"]
+    functions = {name: each for name, each in parts.items() if each["Type"] == "AWS::Serverless::Function"}
+    memory = {name: each["Properties"].get("MemorySize", usual) for name, each in functions.items()}
+    assert usual == bill.billed()["memory_mb"]
+    started = {
+        name: each["Properties"]["Target"]["Arn"]["Fn::GetAtt"][0]
+        for name, each in parts.items()
+        if each["Type"] == "AWS::Scheduler::Schedule"
+    }
+    assert {name: each["memory_mb"] for name, each in bill.billed()["schedules"].items()} == {
+        name: memory[function] for name, function in started.items()
+    }
+    assert {memory[name] for name in functions if name not in started.values()} == {usual}
 
 
 def test_every_metric_that_the_code_sends_is_on_the_bill(root: Path) -> None:
