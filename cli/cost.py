@@ -36,7 +36,7 @@ _A_COUNT = click.IntRange(0)
 def cost(as_json: bool, **counts: Any) -> None:
     """Reckon what the stack costs a month, by list prices of one Region, and say what lowers it.
 
-    Give the numbers of one account and Region. Free tiers and discounts are not taken off. Exit code: 0, or 2 for usage.
+    Give the numbers of one account and Region. Free tiers and discounts are not taken off. Exit code: 0; 2 usage.
     """
     usage = Usage(**counts)
     found = bill.lines(usage)
