@@ -34,7 +34,7 @@ lint: setup ## formatting, lint, import rules, template lint
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@PYTHONPATH=src $(BIN)/lint-imports --config pyproject.toml --no-logo --no-cache
-	@$(BIN)/cfn-lint template.yaml
+	@$(BIN)/cfn-lint template.yaml spoke.yaml
 
 types: setup ## strict types
 	@$(BIN)/mypy

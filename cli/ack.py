@@ -35,6 +35,8 @@ def ack(stack: Stack, finding_id: str, why: str, dry_run: bool) -> None:
     for _ in range(ATTEMPTS):
         bucket, memory, finding = _find(stack.guard, finding_id.strip().lower())
         where = f"{finding.short_id} {finding.control} of {bucket.name or 'the root user'}"
+        if not stack.guard.settings.is_home(bucket.account, bucket.region):
+            where += f" in account {bucket.account}, {bucket.region}"
         if dry_run:
             return click.echo(f"would acknowledge {where}, as {by}")
         change = lifecycle.acknowledge(finding, by=by, why=why, now=datetime.now(UTC))
@@ -57,13 +59,12 @@ def _let_announce(stack: Stack, function: str, by: str) -> None:
 
 
 def _find(guard: Guardrail, short_id: str) -> tuple[BucketKey, Memory, Finding]:
-    settings = guard.settings
-    memories = guard.store.recall_all(settings.account_id, settings.aws_region, now=guard.clock())
+    memories = guard.store.recall_everything(now=guard.clock())  # where there are spokes, theirs too
     found = [
         (bucket, memory, f) for bucket, memory in memories.items() for f in memory.findings if f.short_id == short_id
     ]
     if not found:
-        raise Trouble(f"there is no finding {short_id} in this account and Region; guardrail status lists them")
+        raise Trouble(f"there is no finding {short_id} in the table of this stack; guardrail status lists them")
     [one] = found[:1]
     if one[2].status is not Status.OPEN:
         raise Trouble(f"finding {short_id} is {one[2].status.value} already")

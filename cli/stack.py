@@ -125,6 +125,8 @@ class Stack:
             event_bus_name=outputs.get("EventBusName", ""),
             security_hub=told.get("SecurityHub", "no") == "yes",
             page_from=told.get("PageFrom", "critical"),
+            spoke_role_name=told.get("SpokeRoleName", "") if told.get("OrganizationId") else "",
+            spoke_external_id=told.get("SpokeExternalId", ""),
         )
 
 

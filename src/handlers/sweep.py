@@ -1,10 +1,10 @@
-"""The schedule's tick, or a person's request: look at every enrolled bucket, or only send what is owed."""
+"""The schedule's tick, a person's request, or turns of spokes: look at enrolled buckets, or only send what is owed."""
 
-from shared import parse, sweep
+from shared import parse, spokes
 from shared.guardrail import Deadline, Guardrail, Report, entry
 
 
 @entry
-def handler(event: parse.Event, guard: Guardrail, _deadline: Deadline) -> Report:
+def handler(event: parse.Event, guard: Guardrail, deadline: Deadline) -> Report:
     """Do what is asked for."""
-    return sweep.run(guard, parse.sweep(event))
+    return spokes.run(guard, event, deadline)

@@ -132,6 +132,23 @@ class BucketKey:
         return self.name not in {"", GUARDRAIL}
 
 
+SPOKE = "spoke"
+"""What a condition of a spoke is about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spoke:
+    """An account and Region that forwards its events here. `heard_at`: when its last hello came, aware UTC.
+
+    `leads`: of its account's Regions the one that is asked about what an account has once: its root user and its name.
+    """
+
+    account: str
+    region: str
+    heard_at: datetime
+    leads: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
     """The parsed event that woke us, or the sweep's tick.
@@ -142,6 +159,7 @@ class Trigger:
     `restores`: what was deleted is a delete marker, so that an object came back.
     `own_ids`: the ids that S3's own events of the same deletes have or will have; `joins`: how many of them have told.
     `resources`: what of the guardrail a call changed, as the request names it.
+    `recipient`: the account whose event it is, by the envelope or the record; empty for a sweep.
     """
 
     kind: TriggerKind
@@ -166,6 +184,7 @@ class Trigger:
     own_ids: tuple[str, ...] = ()
     joins: int = 0
     resources: tuple[str, ...] = ()
+    recipient: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
@@ -36,6 +36,9 @@ from shared.facts import (
 from shared.finding import NEWS, Change, Channel, Transition
 from shared.settings import Settings
 from shared.telling import PACED, Teller
+
+if TYPE_CHECKING:
+    from shared.aws.spokes import Spokes
 
 ATTEMPTS = 5
 NOT_OURS = BucketState(tagged=False, versioning=Versioning.NEVER_SET, mfa_delete=MfaDelete.NEVER_SET)
@@ -98,9 +101,11 @@ class Guardrail:
         self.clock = clock
         self.store = Store(told.table_name, timedelta(days=told.history_days))
         self.notes = Notes(told.table_name, self.store.client)
-        self.buckets = Buckets(told.protect_tag_key, told.protect_tag_value)
+        self.spokes = _spokes(told, clock, self.store)
+        self.buckets = Buckets(told.protect_tag_key, told.protect_tag_value, elsewhere=self._s3_of)
         self.dead_letters = DeadLetters(told.dead_letter_url)
-        self.teller = Teller(told, clock, store=self.store, buckets=self.buckets)
+        names = self.spokes.name if self.spokes else lambda _account: ""
+        self.teller = Teller(told, clock, store=self.store, buckets=self.buckets, names=names)
         self.topic = self.teller.topic
         self.rules = Rules(
             longest_exemption=timedelta(days=told.exemption_max_days),
@@ -115,21 +120,32 @@ class Guardrail:
         """Made once per cold start."""
         return cls(settings.from_env(os.environ), lambda: datetime.now(UTC))
 
-    def enrolment(self) -> Enrolment:
-        """Only the sweep asks for it."""
-        return Enrolment(self.settings.protect_tag_key, self.settings.protect_tag_value)
+    def enrolment(self, place: BucketKey | None = None) -> Enrolment:
+        """Only the sweep asks for it. place: in which account and Region; None: in the stack's own."""
+        client = self._client("resourcegroupstaggingapi", place)
+        return Enrolment(self.settings.protect_tag_key, self.settings.protect_tag_value, client)
 
-    def root(self) -> RootUser:
-        """Only the sweep asks for it."""
-        return RootUser()
+    def root(self, place: BucketKey | None = None) -> RootUser:
+        """Only the sweep asks for it. place: as for `enrolment`."""
+        return RootUser(self._client("iam", place))
+
+    def _client(self, service: str, place: BucketKey | None) -> Any:
+        """A client in a spoke; None where the function's own will do."""
+        if place is None or self.spokes is None or self.settings.is_home(place.account, place.region):
+            return None
+        return self.spokes.client(service, place.account, place.region)
+
+    def _s3_of(self, bucket: BucketKey) -> Any:
+        return self._client("s3", bucket)
 
     def look(self, trigger: Trigger) -> Evidence:
         """Remember, then read live: in this order, so that a commit can tell whether somebody was faster."""
-        if self._is_canary(trigger) or trigger.bucket.account != self.settings.account_id:
+        if self._is_canary(trigger) or not self._looks_after(trigger):
             return self.weigh(trigger, Memory(), NOT_OURS)
+        self._overhear(trigger)
         memory = self.store.recall(trigger.bucket, now=self.clock())
         if not trigger.bucket.name:
-            return self.weigh(trigger, memory, self.root().read(trigger.bucket.account))
+            return self.weigh(trigger, memory, self.root(trigger.bucket).read(trigger.bucket.account))
         # A first look, and a changed lifecycle, need the lifecycle configuration too; other events save that request.
         is_first = memory.last is None or memory.last.expiries is None
         with_lifecycle = is_first or trigger.event_name in LIFECYCLE_CALLS
@@ -176,6 +192,17 @@ class Guardrail:
                     raise
                 return self._with_what_is_left(evidence, duplicates=len(known.event_ids))
         raise Conflict(f"{evidence.trigger.bucket.name} was settled by others {ATTEMPTS} times in a row")
+
+    def _looks_after(self, trigger: Trigger) -> bool:
+        """Another account's bucket has a stack or a spoke of its own, which gets its own copy of the event."""
+        own = (trigger.recipient or trigger.bucket.account) if self.spokes else self.settings.account_id
+        return trigger.bucket.account == own
+
+    def _overhear(self, trigger: Trigger) -> None:
+        """An event of a spoke's shows that the spoke is there."""
+        bucket = trigger.bucket
+        if self.spokes and trigger.recipient and not self.settings.is_home(bucket.account, bucket.region):
+            self.spokes.overhear(bucket.account, bucket.region)
 
     def _is_canary(self, trigger: Trigger) -> bool:
         return bool(self.settings.canary_bucket) and trigger.bucket.name == self.settings.canary_bucket
@@ -259,6 +286,14 @@ class Guardrail:
         sent = self.teller.tell(owed, looked, gathers=gathers, paced=paced, claim=claim)
         errors = (*report.errors, *sent.errors)
         return replace(report, sent=sent.paid, still_owed=sent.still_owed, errors=errors, alert_lags_s=sent.lags_s)
+
+
+def _spokes(told: Settings, clock: Callable[[], datetime], store: Store) -> "Spokes | None":
+    if not told.has_spokes:
+        return None
+    from shared.aws.spokes import Spokes  # noqa: PLC0415  # most stacks have none: nothing for their cold start
+
+    return Spokes(told, clock, store.client)
 
 
 def weighed(trigger: Trigger, memory: Memory, reading: Reading, *, now: datetime, rules: Rules) -> Evidence:

@@ -135,12 +135,17 @@ def record(event: Event) -> Mapping[str, Any]:
     detail = event.get("detail")
     if not isinstance(detail, Mapping):
         raise BadEvent("detail is not a CloudTrail record")
-    return {"account": event.get("account"), **detail}
+    recipient, account = text(detail, "recipientAccountId"), text(event, "account")
+    # EventBridge sets the envelope's account, which nobody can forge; the detail is what its sender says.
+    if account and account != recipient and _ACCOUNT.fullmatch(recipient):
+        raise BadEvent(f"the event is account {quoting.quoted(account)}'s, its record is account {recipient}'s: forged")
+    return {**detail, "account": account}
 
 
 def _trigger(kind: TriggerKind, detail: Mapping[str, Any], **rest: Any) -> Trigger:
-    bucket = BucketKey(account=_account(detail), region=_region(detail), name=_bucket(detail))
-    return trigger_of(kind, detail, bucket, event_name=text(detail, "eventName"), **rest)
+    recipient = _recipient(detail)
+    bucket = BucketKey(account=_owner(detail) or recipient, region=_region(detail), name=_bucket(detail))
+    return trigger_of(kind, detail, bucket, event_name=text(detail, "eventName"), recipient=recipient, **rest)
 
 
 def trigger_of(kind: TriggerKind, detail: Mapping[str, Any], bucket: BucketKey, **rest: Any) -> Trigger:
@@ -207,15 +212,20 @@ def _bucket_arns(detail: Mapping[str, Any]) -> "filter[str]":
     return filter(None, (match.group(1) if match else "" for match in matches))
 
 
-def _account(detail: Mapping[str, Any]) -> str:
-    """The bucket owner's: the copy that the caller's account gets names the owner among its resources."""
+def _recipient(detail: Mapping[str, Any]) -> str:
+    """The account whose event it is."""
     account = text(detail, "recipientAccountId") or text(detail, "account")
     if not _ACCOUNT.fullmatch(account):
         raise BadEvent("neither recipientAccountId nor account is an account id")
+    return account
+
+
+def _owner(detail: Mapping[str, Any]) -> str:
+    """The bucket owner's account: the copy that the caller's account gets names it among its resources."""
     resources = detail.get("resources")
     items = [mapping(item) for item in (resources if isinstance(resources, list) else [])]
     owners = (text(item, "accountId") for item in items if text(item, "type") == "AWS::S3::Bucket")
-    return next((owner for owner in owners if _ACCOUNT.fullmatch(owner)), account)
+    return next((owner for owner in owners if _ACCOUNT.fullmatch(owner)), "")
 
 
 def _region(detail: Mapping[str, Any]) -> str:

@@ -15,7 +15,8 @@ from shared.watch import DEPLOY_CALLS, TRAIL_CALLS
 CALLS: Mapping[str, frozenset[str]] = {
     "cloudtrail.amazonaws.com": TRAIL_CALLS | {"StartLogging"},
     "events.amazonaws.com": frozenset({
-        "DisableRule", "DeleteRule", "PutRule", "PutTargets", "RemoveTargets", "DeleteEventBus",
+        "DisableRule", "DeleteRule", "PutRule", "PutTargets", "RemoveTargets", "PutPermission", "RemovePermission",
+        "DeleteEventBus", "UpdateEventBus",
     }),
     "lambda.amazonaws.com": frozenset({
         "UpdateFunctionCode", "UpdateFunctionConfiguration", "DeleteFunction", "PutFunctionConcurrency",

@@ -187,19 +187,22 @@ def _digest_entry(told: Told) -> dict[str, object]:
         "change": told.change.value,
         "severity": finding.severity.value,
         "bucket": finding.bucket.name if finding.bucket.is_bucket else None,
+        "account": finding.bucket.account,
+        "region": finding.bucket.region,
         "at": finding.at.isoformat(),
         "count": finding.count,
         "principal": finding.principal.id[:VALUE_LIMIT] if finding.principal else None,
-        "conditions": _conditions(finding),
-    }
+    } | ({"conditions": _conditions(finding)} if finding.conditions else {})
 
 
 def _digest_line(told: Told, settings: Settings) -> str:
     finding = told.finding
+    account, region = finding.bucket.account, finding.bucket.region
+    where = "" if settings.is_home(account, region) else f" ({account}, {region})"
     who = f" by {quoting.plain(finding.principal.id, 120)}" if finding.principal else ""
     name = subject_name(finding, settings)
     mark = finding.severity.value if told.change in ROUTINE else label(told)
-    line = f"[{mark}] {headline(told)}: {name}, {quoting.minute(finding.at)}{who} ({finding.short_id})"
+    line = f"[{mark}] {headline(told)}: {name}{where}, {quoting.minute(finding.at)}{who} ({finding.short_id})"
     mends = [
         f"  - {each.meaning}; mend: {each.mend}" for each in finding.conditions if told.change is not Change.RESOLVED
     ]

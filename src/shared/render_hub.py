@@ -37,26 +37,26 @@ _WORKFLOW = {
 type Asff = dict[str, object]
 
 
-def finding_id(finding: Finding, settings: Settings) -> str:
+def finding_id(finding: Finding, home: Settings) -> str:
     """At most 512 characters, and the same for every change of one finding."""
-    return f"{settings.stack_name}/{finding.bucket.account}/{finding.bucket.region}/{finding.control}/{finding.digest}"
+    return f"{home.stack_name}/{finding.bucket.account}/{finding.bucket.region}/{finding.control}/{finding.digest}"
 
 
-def product_arn(settings: Settings) -> str:
+def product_arn(home: Settings) -> str:
     """The account's own findings."""
-    account = settings.account_id
-    return f"arn:{settings.partition}:securityhub:{settings.aws_region}:{account}:product/{account}/default"
+    account = home.account_id
+    return f"arn:{home.partition}:securityhub:{home.aws_region}:{account}:product/{account}/default"
 
 
-def asff(told: Told, settings: Settings) -> Asff:
-    """The finding as it is now."""
+def asff(told: Told, settings: Settings, home: Settings) -> Asff:
+    """The finding as it is now. settings: of the bucket's account; home: of ours, the only one we may import for."""
     f = told.finding
     document: Asff = {
         "SchemaVersion": "2018-10-08",
-        "Id": finding_id(f, settings),
-        "ProductArn": product_arn(settings),
+        "Id": finding_id(f, home),
+        "ProductArn": product_arn(home),
         "GeneratorId": f"mfa-delete-guardrail/{f.control}",
-        "AwsAccountId": f.bucket.account,
+        "AwsAccountId": home.account_id,
         "Types": [_TYPES.get(f.control, _BEST_PRACTICE)],
         "FirstObservedAt": _time(f.at),
         "LastObservedAt": _time(f.last_at),
@@ -69,6 +69,7 @@ def asff(told: Told, settings: Settings) -> Asff:
         "ProductFields": {
             "ProviderName": "mfa-delete-guardrail",
             "finding_id": f.short_id,
+            "account": f.bucket.account,
             "change": told.change.value,
             "principal": quoting.plain(f.principal.id, VALUE_LIMIT) if f.principal and f.principal.id else "unknown",
         },
@@ -85,13 +86,13 @@ def asff(told: Told, settings: Settings) -> Asff:
     return document
 
 
-def workflow(told: Told, settings: Settings) -> Asff | None:
+def workflow(told: Told, settings: Settings, home: Settings) -> Asff | None:
     """What BatchUpdateFindings has to say after it: an import sets the workflow of new findings only. None: nothing."""
     if told.change not in _WORKFLOW:
         return None
     f = told.finding
     return {
-        "FindingIdentifiers": [{"Id": finding_id(f, settings), "ProductArn": product_arn(settings)}],
+        "FindingIdentifiers": [{"Id": finding_id(f, home), "ProductArn": product_arn(home)}],
         "Workflow": {"Status": _WORKFLOW[told.change]},
         "Note": {"Text": quoting.cut(news(told, settings), NOTE_LIMIT), "UpdatedBy": "mfa-delete-guardrail"},
     }

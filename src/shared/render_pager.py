@@ -34,6 +34,7 @@ def page(told: Told, settings: Settings) -> tuple[str, str]:
         metric=finding.control,
         resource=subject_name(finding, settings),
         at=finding.changed_at or finding.detected_at,
+        region=finding.bucket.region,
         settings=settings,
     )
 
@@ -48,16 +49,25 @@ def drill(settings: Settings, now: datetime, *, is_over: bool) -> tuple[str, str
         metric="drill",
         resource=settings.stack_name,
         at=now,
+        region=settings.aws_region,
         settings=settings,
     )
 
 
 def _message(
-    name: str, lines: list[str], *, is_over: bool, metric: str, resource: str, at: datetime, settings: Settings
+    name: str,
+    lines: list[str],
+    *,
+    is_over: bool,
+    metric: str,
+    resource: str,
+    at: datetime,
+    region: str,
+    settings: Settings,
 ) -> tuple[str, str]:
     new, old = ("OK", "ALARM") if is_over else ("ALARM", "OK")
     description = quoting.first_lines(lines, DESCRIPTION_LIMIT, "(more in the mail)")
-    region, account = settings.aws_region, settings.account_id
+    account = settings.account_id
     document = {
         "AlarmName": name,
         "AlarmDescription": description,

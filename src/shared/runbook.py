@@ -40,6 +40,7 @@ def filled(heading: str, bucket: BucketKey, settings: Settings, obstacles: str) 
         "tag": f"{settings.protect_tag_key}={settings.protect_tag_value}",
         "obstacles": obstacles,
         "stack": settings.stack_name,
+        "home": settings.aws_region,
     }
     page = sections()[heading].replace(_TURN_ON, sections()["turn-mfa-delete-on"])
     return _BLANK.sub(lambda blank: words[blank[1]], page)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 PAGED = ("critical", "high", "medium")
 """From which severity on a finding may page; what is low or for information only never does."""
@@ -46,11 +46,27 @@ class Settings:
     event_bus_name: str
     security_hub: bool
     page_from: str
+    spoke_role_name: str = ""
+    spoke_external_id: str = ""
+    spoke_queue_url: str = ""
 
     @property
     def account_label(self) -> str:
         """`prod (111122223333)`, or the id alone when the account was given no name."""
         return f"{self.account_name} ({self.account_id})" if self.account_name else self.account_id
+
+    @property
+    def has_spokes(self) -> bool:
+        """Whether other accounts and Regions send their events here."""
+        return bool(self.spoke_role_name)
+
+    def is_home(self, account: str, region: str) -> bool:
+        """Whether this is the account and Region of the stack itself."""
+        return (account, region) == (self.account_id, self.aws_region)
+
+    def of_account(self, account_id: str, account_name: str) -> "Settings":
+        """The same, with the names that an alert about another account shows."""
+        return replace(self, account_id=account_id, account_name=account_name)
 
     @property
     def command(self) -> str:
@@ -61,6 +77,7 @@ class Settings:
 _MAY_BE_EMPTY = {
     "account_name", "root_contact", "security_contact", "deploy_principals", "heartbeat_url", "canary_bucket",
     "pager_topic_arn", "chat_topic_arn", "event_bus_name",
+    "spoke_role_name", "spoke_external_id", "spoke_queue_url",
 }  # fmt: skip
 ENV_NAMES = frozenset(field.name.upper() for field in fields(Settings)) - {"AWS_REGION"}  # that one is Lambda's own
 
@@ -83,4 +100,7 @@ def from_env(env: Mapping[str, str] = os.environ) -> Settings:
             raise BadSettings(f"{name.upper()} is {value!r}; it must be a whole number above 0")
     counts = {name: int(value) for name, value in numbers.items()}
     chosen = {name: value == "yes" for name, value in choices.items()}
+    spoke = [name for name in values if name.startswith("spoke_")]
+    if len({bool(values[name]) for name in spoke}) > 1:
+        raise BadSettings(f"{', '.join(spoke).upper()} go together; deploy with all of them, or with none")
     return Settings(**chosen, **counts, **values)  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import batched
 
@@ -34,13 +34,40 @@ def sweep(guard: Guardrail) -> Report:
 
     A bucket that could not be looked at does not hold up the others; what went wrong is in the report's `errors`.
     """
-    account, region, started = guard.settings.account_id, guard.settings.aws_region, guard.clock()
+    home = BucketKey(account=guard.settings.account_id, region=guard.settings.aws_region, name="")
+    started = guard.clock()
+    memories = guard.store.recall_all(home.account, home.region, now=started)
+    found = swept(guard, home, memories, with_root=True)
+    report = Report(
+        transitions=found.transitions,
+        errors=found.errors,
+        heartbeat="SweepDone",
+        verdicts=found.verdicts,
+        sweep_s=(guard.clock() - started).total_seconds(),
+    )
+    return pay(guard, found.settled, report)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What became of root, and of buckets that have findings; of those that are well only the number is kept."""
+
+    settled: Mapping[BucketKey, Settled]
+    transitions: tuple[Transition, ...]
+    verdicts: Mapping[Verdict, int]
+    errors: tuple[Exception, ...]
+
+
+def swept(guard: Guardrail, place: BucketKey, memories: Mapping[BucketKey, Memory], *, with_root: bool) -> Swept:
+    """Look at every bucket of an account and Region, and settle what is seen.
+
+    place: stands for the account itself (no name). memories: what is known of it and its buckets.
+    """
     enrolled = {
-        BucketKey(account=account, region=region, name=name): tags
-        for name, tags in guard.enrolment().buckets()
+        replace(place, name=name): tags
+        for name, tags in guard.enrolment(place).buckets()
         if name != guard.settings.canary_bucket
     }
-    memories = guard.store.recall_all(account, region, now=guard.clock())
     known = {bucket for bucket, memory in memories.items() if bucket.is_bucket and is_ours(memory)}
     errors: list[Exception] = []
 
@@ -55,23 +82,14 @@ def sweep(guard: Guardrail) -> Report:
             errors.append(error)
             return Settled(memory=memory)
 
-    root = BucketKey(account=account, region=region, name="")
-    buckets = [root, *sorted(enrolled.keys() | known, key=lambda bucket: bucket.name)]
+    buckets = [*[place] * with_root, *sorted(enrolled.keys() | known, key=lambda bucket: bucket.name)]
     settled, transitions, verdicts = _settled(buckets, one)
-    report = Report(
-        transitions=tuple(transitions),
-        errors=tuple(errors),
-        heartbeat="SweepDone",
-        verdicts=verdicts,
-        sweep_s=(guard.clock() - started).total_seconds(),
-    )
-    return pay(guard, settled, report)
+    return Swept(settled=settled, transitions=tuple(transitions), verdicts=verdicts, errors=tuple(errors))
 
 
 def _settled(
     buckets: Sequence[BucketKey], one: Callable[[BucketKey], Settled]
 ) -> tuple[dict[BucketKey, Settled], list[Transition], Counter[Verdict]]:
-    """What became of root, and of buckets that have findings; of those that are well only their number is kept."""
     settled: dict[BucketKey, Settled] = {}
     verdicts: Counter[Verdict] = Counter()
     transitions: list[Transition] = []
@@ -110,7 +128,7 @@ def is_ours(memory: Memory) -> bool:
 def look_at_root(account: BucketKey, memory: Memory, guard: Guardrail) -> Evidence:
     """Ask IAM about the account's root user."""
     trigger = Trigger(kind=TriggerKind.SWEEP, at=guard.clock(), bucket=account)
-    return guard.weigh(trigger, memory, guard.root().read(account.account))
+    return guard.weigh(trigger, memory, guard.root(account).read(account.account))
 
 
 def look_at(

@@ -62,14 +62,22 @@ class _Run:
 class Teller:
     """Sends what is owed. Mail and chat go at a pace kept in the table, since functions send side by side."""
 
-    def __init__(self, told: Settings, clock: Callable[[], datetime], *, store: Store, buckets: Buckets) -> None:
-        self._settings, self._clock = told, clock
+    def __init__(
+        self,
+        told: Settings,
+        clock: Callable[[], datetime],
+        *,
+        store: Store,
+        buckets: Buckets,
+        names: Callable[[str], str] = lambda _account: "",
+    ) -> None:
+        self._settings, self._clock, self._names = told, clock, names
         self._store, self._buckets = store, buckets
         self.topic = AlertTopic(told.alert_topic_arn)
         self._chat = ChatTopic(told.chat_topic_arn, self.topic.client) if told.chat_topic_arn else None
-        self._pager = PagerTopic(told, self.topic.client) if told.pager_topic_arn else None
-        self._bus = Bus(told) if told.event_bus_name else None
-        self._hub = SecurityHub(told) if told.security_hub else None
+        self._pager = PagerTopic(told, self._settings_of, self.topic.client) if told.pager_topic_arn else None
+        self._bus = Bus(told, self._settings_of) if told.event_bus_name else None
+        self._hub = SecurityHub(told, self._settings_of) if told.security_hub else None
         self._known: KnownTopic | None = None
         self._known_until = 0.0
 
@@ -161,7 +169,8 @@ class Teller:
             self._wait(starts)
             alert = self._single(it, looked)
             self._mail([alert], [owed_by[it]], run, listens=listens)
-            self._to_chat([render_chat.message(it, alert, self._settings)], [owed_by[it]], run)
+            of_account = self._settings_of(it.finding.bucket.account)
+            self._to_chat([render_chat.message(it, alert, of_account)], [owed_by[it]], run)
             starts += EVERY
         if allotment.digest:
             self._wait(starts)
@@ -257,7 +266,12 @@ class Teller:
         is_protection = told.finding.control in PROTECTION and told.is_bad_news
         if is_protection:
             told = replace(told, obstacles=self._obstacles(told.finding.bucket, looked))
-        return render.alert(told, self._settings)
+        return render.alert(told, self._settings_of(told.finding.bucket.account))
+
+    def _settings_of(self, account: str) -> Settings:
+        """What alerts say of an account, this one or another."""
+        is_own = account == self._settings.account_id
+        return self._settings if is_own else self._settings.of_account(account, self._names(account))
 
     def _obstacles(self, bucket: BucketKey, looked: Mapping[BucketKey, Looked]) -> str:
         """What stands in the runbook's way. A read for its sake must never hold up the alert."""

@@ -12,7 +12,7 @@ from shared.deeds import (
     VERSION_DELETED,
     VERSIONING_CHANGE_DENIED,
 )
-from shared.facts import GUARDRAIL, Cause
+from shared.facts import GUARDRAIL, SPOKE, Cause
 from shared.finding import OBJECTS_KEPT, ROUTINE, Change, Finding, Severity, Status, Told
 from shared.settings import Settings
 from shared.states import (
@@ -135,7 +135,8 @@ def _conditions(finding: Finding) -> list[str]:
 
 def _place(finding: Finding, settings: Settings) -> str:
     if finding.bucket.name == GUARDRAIL:
-        return f"guardrail {settings.stack_name} in {finding.bucket.region}, account {settings.account_label}"
+        what = "spoke of the guardrail" if any(each.about == SPOKE for each in finding.conditions) else "guardrail"
+        return f"{what} {settings.stack_name} in {finding.bucket.region}, account {settings.account_label}"
     if not finding.bucket.name:
         return f"account {settings.account_label}"
     return f"bucket {finding.bucket.name} in {finding.bucket.region}, account {settings.account_label}"

@@ -60,7 +60,7 @@ class Stage:
         iam.meta.events.register("before-parameter-build.*.*", self._before)
         iam.meta.events.register("after-call.iam.GetAccountSummary", self._sum_up)
         iam.meta.events.register("after-call.iam.ListVirtualMFADevices", self._list_devices)
-        self.guard.root = lambda: RootUser(iam)  # type: ignore[method-assign]
+        self.guard.root = lambda place=None: RootUser(iam)  # type: ignore[method-assign]
 
     def watch(self, guard: Guardrail) -> None:
         """Count the guardrail's calls, let tests refuse them, and complete GetBucketVersioning."""

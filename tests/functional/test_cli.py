@@ -10,7 +10,9 @@ from click.testing import CliRunner, Result
 from cli.main import guardrail
 from cli.stack import Stack
 from handlers import bucket_change, sweep, version_delete
-from shared.facts import LastLook
+from shared.evidence import Memory
+from shared.facts import BucketKey, BucketState, LastLook, MfaDelete, Trigger, TriggerKind, Versioning
+from shared.finding import Status
 from tests.functional.conftest import Stage
 from tests.functional.events import batch, event
 from tests.functional.test_handlers import TICK, disabled, exempt, key, protected
@@ -87,6 +89,19 @@ def test_an_acknowledgement_can_be_tried_first_and_its_mistakes_are_one_sentence
     assert "say why" in str(run("ack", found, "--why", "  ").exception)
     run("ack", found, "--why", "x")
     assert "is acknowledged already" in str(run("ack", found, "--why", "x").exception)
+
+
+def test_a_finding_of_another_account_is_acknowledged_by_its_digits_too(deployed: Stage) -> None:
+    elsewhere = BucketKey(account="444455556666", region="eu-west-1", name="vault")
+    trigger = Trigger(kind=TriggerKind.SWEEP, at=deployed.now, bucket=elsewhere)
+    reading = BucketState(tagged=True, versioning=Versioning.ENABLED, mfa_delete=MfaDelete.NEVER_SET)
+    guard = deployed.guard
+    guard.settle(guard.weigh(trigger, Memory(), reading))
+    [finding] = guard.store.recall(elsewhere, now=deployed.now).findings
+    result = run("ack", finding.short_id, "--why", "planned")
+    assert "mfa-delete-missing of vault in account 444455556666, eu-west-1" in result.stdout
+    [finding] = guard.store.recall(elsewhere, now=deployed.now).findings
+    assert finding.status is Status.ACKNOWLEDGED
 
 
 def test_an_acknowledged_removal_of_the_tag_ends_the_enrolment_with_a_message(deployed: Stage) -> None:

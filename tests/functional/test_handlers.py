@@ -189,7 +189,7 @@ def test_the_sweep_reads_tags_live_before_it_believes_the_tagging_api(
         def buckets(self) -> list[tuple[str, Tags]]:
             return [("ghost", Tags(tagged=True)), ("long-gone", Tags(tagged=True))]
 
-    monkeypatch.setattr(stage.guard, "enrolment", Ghosts)
+    monkeypatch.setattr(stage.guard, "enrolment", lambda _place: Ghosts())
     stage.invoke(sweep.handler, TICK)
     assert stage.subjects() == []
 
@@ -201,7 +201,7 @@ def test_a_bucket_missing_from_the_tagging_api_is_still_judged(stage: Stage, mon
         def buckets(self) -> list[tuple[str, Tags]]:
             return []
 
-    monkeypatch.setattr(stage.guard, "enrolment", Late)
+    monkeypatch.setattr(stage.guard, "enrolment", lambda _place: Late())
     stage.mfa_delete["vault"] = "Disabled"
     stage.invoke(sweep.handler, TICK)
     assert stage.subjects() == ["[critical] MFA delete turned OFF: vault (prod, us-east-1)"]

@@ -29,9 +29,11 @@ EVERYTHING = {
     "Drill": "yes",
     "HeartbeatUrl": "https://example.com/beat",
     "PagerUrl": "https://example.com/page",
+    "OrganizationId": "o-exampleorgid",
     "PermissionsBoundary": "arn:aws:iam::111122223333:policy/edge",
     "SecurityHub": "yes",
     "SilenceEmail": "eve@example.com",
+    "SpokeExternalId": "hub-and-spokes",
     "Trail": "all",
     "TrailBuckets": "one,two",
 }
@@ -125,6 +127,10 @@ class Deployment:
         delimiter, text = argument
         return str(self.resolve(text)).split(delimiter)
 
+    def _select(self, argument: list[Any]) -> str:
+        number, items = argument
+        return str(self.resolve(items)[int(number)])
+
     def _sub(self, argument: Any) -> str:
         text, names = (argument, {}) if isinstance(argument, str) else argument
         values = {name: self.resolve(value) for name, value in names.items()}
@@ -166,6 +172,10 @@ def _physical(logical_id: str, kind: str, place: Mapping[str, str], suffix: str)
         return f"https://sqs.{region}.amazonaws.com/{account}/{name}"
     if kind == "AWS::SNS::Topic":
         return f"arn:{partition}:sns:{region}:{account}:{name}"
+    if kind == "AWS::Events::EventBus":
+        return f"{place['AWS::StackName']}-spokes"
+    if kind == "AWS::Events::Rule" and "EventBusName" in written()["Resources"][logical_id]["Properties"]:
+        return f"{place['AWS::StackName']}-spokes|{name}"
     if kind in {"AWS::KMS::Key", "AWS::Lambda::EventSourceMapping"}:
         return f"12345678-1234-4123-8123-{len(logical_id):012}"
     return name
@@ -186,5 +196,6 @@ def of_type(resources: Template, kind: str) -> dict[str, Template]:
 
 
 def patterns_of(deployment: Deployment) -> dict[str, Template]:
-    """Each rule's event pattern."""
-    return {name: rule["EventPattern"] for name, rule in of_type(deployment.resources(), "AWS::Events::Rule").items()}
+    """The event pattern of each rule of the default bus; those for spokes are twins (test_spoke.py)."""
+    rules = of_type(deployment.resources(), "AWS::Events::Rule").items()
+    return {name: rule["EventPattern"] for name, rule in rules if "EventBusName" not in rule}

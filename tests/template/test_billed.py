@@ -20,6 +20,7 @@ COUNTED_BY_USE = {
 }
 FREE = {
     *("AWS::IAM::Role", "AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::Lambda::Permission", "AWS::Events::Rule"),
+    *("AWS::Events::EventBusPolicy", "AWS::Lambda::EventSourceMapping"),
     *("AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy", "AWS::S3::BucketPolicy"),
 }
 

@@ -19,8 +19,9 @@ from shared.facts import Condition, State
 from tests.template.cloudformation import EVERYTHING, MADE_BY_SAM, PSEUDO, Deployment, Template, kinds, physical_names
 
 CHOICES = [
-    {"Drill": drill, "WatchVersionDeletes": watched, "Trail": trail, "SweepRate": rate, "AWS::Region": region}
-    for drill, watched, (trail, rate), region in itertools.product(
+    {"Drill": drill, "WatchVersionDeletes": watched, "Trail": trail, "SweepRate": rate, "AWS::Region": region} | hub
+    for hub, drill, watched, (trail, rate), region in itertools.product(
+        ({}, {"OrganizationId": "o-exampleorgid", "SpokeExternalId": "hub-and-spokes"}),
         ("yes", "no"),
         ("yes", "no"),
         (("none", "rate(1 hour)"), ("all", "rate(24 hours)")),
@@ -40,13 +41,18 @@ class Aws:
         found = _properties(resources, "AWS::Scheduler::Schedule")
         self.schedules = {names[id_]: copy.deepcopy(each) for id_, each in found.items()}
 
-    def describe_rule(self, *, Name: str) -> dict[str, Any]:
+    def describe_rule(self, *, Name: str, EventBusName: str = "") -> dict[str, Any]:
         """EventPattern is JSON in a string."""
-        return {"Name": Name, "State": "ENABLED", "EventPattern": json.dumps(self.rules[Name]["EventPattern"])}
+        rule = self._rule(Name, EventBusName)
+        return {"Name": Name, "State": "ENABLED", "EventPattern": json.dumps(rule["EventPattern"])}
 
-    def list_targets_by_rule(self, *, Rule: str) -> dict[str, Any]:
+    def list_targets_by_rule(self, *, Rule: str, EventBusName: str = "") -> dict[str, Any]:
         """With the ARNs of what the template refers to."""
-        return {"Targets": [each | {"Arn": _arn(each["Arn"])} for each in self.rules[Rule]["Targets"]]}
+        return {"Targets": [each | {"Arn": _arn(each["Arn"])} for each in self._rule(Rule, EventBusName)["Targets"]]}
+
+    def _rule(self, name: str, bus: str) -> Template:
+        """CloudFormation names a rule of another bus by both."""
+        return self.rules[f"{bus}|{name}" if bus else name]
 
     def get_schedule(self, *, Name: str) -> dict[str, Any]:
         """The same of a schedule."""

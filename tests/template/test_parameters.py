@@ -17,6 +17,7 @@ ASKED = {
     *("HistoryDays", "RootKeyGraceMinutes", "GroupWindowMinutes", "GroupThreshold"),
     *("SilenceEmail", "HeartbeatUrl", "DeployPrincipals", "Drill"),
     *("PagerUrl", "PageFrom", "Chat", "SecurityHub"),
+    *("OrganizationId", "SpokeExternalId", "SpokeRoleName"),
 }
 ROLE, USER = "arn:aws:iam::111122223333:role/deploy/Pipe+line=1", "arn:aws-cn:iam::111122223333:user/ann@example.com"
 
@@ -42,6 +43,11 @@ ACCEPTED = [
     ("DeployPrincipals", f"{ROLE}, {USER}, arn:aws:iam::111122223333:root"),
     ("Drill", "yes"),
     ("Drill", "no"),
+    ("OrganizationId", ""),
+    ("OrganizationId", "o-a1b2c3d4e5"),
+    ("SpokeExternalId", ""),
+    ("SpokeExternalId", "7f0d8e1c-hub"),
+    ("SpokeRoleName", "Guardrail+Spoke@1"),
 ]
 REFUSED = [
     ("AlertEmail", "ann"),
@@ -89,6 +95,14 @@ REFUSED = [
     ("DeployPrincipals", f"{ROLE},"),
     ("Drill", "Yes"),
     ("Drill", ""),
+    ("OrganizationId", "*"),
+    ("OrganizationId", "o-short"),
+    ("OrganizationId", "111122223333"),
+    ("SpokeExternalId", "short"),
+    ("SpokeExternalId", "with blanks in it"),
+    ("SpokeRoleName", ""),
+    ("SpokeRoleName", "*"),
+    ("SpokeRoleName", "path/role"),
 ]
 
 

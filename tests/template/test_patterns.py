@@ -20,7 +20,7 @@ FED_BY_ROWS_HERE = OF_BUCKETS | {TELLS, TRAIL}
 """The others have their rows in test_tamper_patterns.py."""
 WITHOUT_A_FILE = {
     *("TargetTamperRule", "ScheduleTamperRule", "QueueTamperRule", "TableTamperRule", "KeyTamperRule"),
-    *("AlarmTamperRule", "TopicTamperRule", "RoleTamperRule", "OwnTrailTamperRule"),
+    *("AlarmTamperRule", "TopicTamperRule", "RoleTamperRule", "OwnTrailTamperRule", "BusTamperRule"),
 }
 """Read by the same parser as the other tamper rules, whose files stand for these."""
 

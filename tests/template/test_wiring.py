@@ -17,7 +17,8 @@ NAME_PROPERTY: dict[str, str | None] = {
     "AWS::CloudWatch::Alarm": "AlarmName",
     "AWS::CloudWatch::Dashboard": "DashboardName",
     "AWS::DynamoDB::Table": "TableName",
-    "AWS::Events::EventBus": None,  # must have a name; ours begins with the stack's
+    "AWS::Events::EventBus": None,  # must have a name; ours begin with the stack's
+    "AWS::Events::EventBusPolicy": None,
     "AWS::Events::Rule": "Name",
     "AWS::IAM::ManagedPolicy": "ManagedPolicyName",
     "AWS::IAM::Policy": None,  # its PolicyName is inline in roles, each role has its own
@@ -40,9 +41,9 @@ NAME_PROPERTY: dict[str, str | None] = {
 
 
 CHOICES = [
-    {"WatchVersionDeletes": watched, "Drill": drill, "Trail": trail, "AWS::Region": region}
-    for watched, drill, trail, region in itertools.product(
-        ("yes", "no"), ("yes", "no"), ("none", "deletes"), ("us-east-1", "eu-west-1")
+    {"WatchVersionDeletes": watched, "Drill": drill, "Trail": trail, "AWS::Region": region, "OrganizationId": hub}
+    for watched, drill, trail, region, hub in itertools.product(
+        ("yes", "no"), ("yes", "no"), ("none", "deletes"), ("us-east-1", "eu-west-1"), ("", "o-exampleorgid")
     )
 ]
 
@@ -219,7 +220,7 @@ def test_the_delete_queue_takes_from_the_rules_that_feed_it_and_from_nobody_else
         for name, rule in of_type(everything, "AWS::Events::Rule").items()
         if rule["Targets"][0]["Arn"] == "DeleteQueue.Arn"
     }
-    assert len(feeding) == 2
+    assert len(feeding) == 4
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}
     assert set(statement["Condition"]["ArnEquals"]["aws:SourceArn"]) == feeding
 
@@ -239,7 +240,9 @@ def test_a_failure_is_kept_for_14_days(everything: Template, queue: str) -> None
 
 def test_there_are_two_failure_queues_for_the_whole_stack(translated: Template) -> None:
     # SAM makes a queue of its own when a DeadLetterConfig or a destination names none
-    assert of_type(translated, "AWS::SQS::Queue").keys() == {"DeadLetterQueue", "OnFailureQueue", "DeleteQueue"}
+    assert of_type(translated, "AWS::SQS::Queue").keys() == {
+        *("DeadLetterQueue", "OnFailureQueue", "DeleteQueue", "SpokeQueue"),
+    }
 
 
 def test_a_version_delete_stays_hidden_as_long_as_a_batch_can_take(translated: Template, template: Template) -> None:
@@ -254,7 +257,7 @@ def test_a_version_delete_that_fails_five_times_ends_in_the_dead_letters(everyth
 
 
 def test_version_deletes_come_in_batches_whose_failures_are_reported_one_by_one(translated: Template) -> None:
-    (mapping,) = of_type(translated, "AWS::Lambda::EventSourceMapping").values()
+    mapping = of_type(translated, "AWS::Lambda::EventSourceMapping")["VersionDeleteFunctionDeletes"]
     assert mapping["EventSourceArn"] == attribute("DeleteQueue")
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert mapping["MaximumBatchingWindowInSeconds"] == {"Ref": "DeleteBatchingWindow"}
@@ -345,7 +348,8 @@ def test_a_schedule_of_its_own_kind_starts_it(
 
 def test_no_rule_is_a_schedule(everything: Template) -> None:
     for name, rule in of_type(everything, "AWS::Events::Rule").items():
-        assert not {"ScheduleExpression", "State", "EventBusName"} & rule.keys(), name
+        assert not {"ScheduleExpression", "State"} & rule.keys(), name
+        assert name.startswith("Spoke") == ("EventBusName" in rule), name  # the tamper rules know them by that
 
 
 def test_the_canary_goes_with_the_stack_and_is_as_private_as_can_be(everything: Template) -> None:

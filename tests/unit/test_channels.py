@@ -205,7 +205,7 @@ CHANGED = [
 @pytest.mark.parametrize("told", CHANGED, ids=lambda told: f"{told.finding.control}.{told.change}")
 def test_an_event_and_a_finding_of_security_hub_fit_their_schemas(told: Told) -> None:
     jsonschema.validate(event(told), schema("event"))
-    jsonschema.validate(render_hub.asff(told, ALL), schema("asff"))
+    jsonschema.validate(render_hub.asff(told, ALL, ALL), schema("asff"))
 
 
 def test_an_event_says_what_the_alert_says() -> None:
@@ -225,7 +225,7 @@ def test_a_drill_is_marked_on_the_bus() -> None:
 
 def hub(finding: Finding, change: Change) -> dict[str, Any]:
     """The finding as it is sent after this change."""
-    return dict(render_hub.asff(Told(finding=finding, change=change), ALL))
+    return dict(render_hub.asff(Told(finding=finding, change=change), ALL, ALL))
 
 
 def test_security_hub_keeps_one_finding_whatever_becomes_of_it() -> None:
@@ -240,7 +240,7 @@ def test_what_is_resolved_is_archived() -> None:
 
 def test_an_exception_is_suppressed_with_its_reason_and_never_passed() -> None:
     told = CASES["exempted"]
-    sent = dict(render_hub.asff(told, ALL))
+    sent = dict(render_hub.asff(told, ALL, ALL))
     assert (sent["Workflow"], sent["RecordState"]) == ({"Status": "SUPPRESSED"}, "ACTIVE")
     assert sent["Compliance"] == {
         "Status": "FAILED",
@@ -250,7 +250,7 @@ def test_an_exception_is_suppressed_with_its_reason_and_never_passed() -> None:
             "Config s3-bucket-mfa-delete-enabled",
         ],
     }
-    workflow = render_hub.workflow(told, ALL)
+    workflow = render_hub.workflow(told, ALL, ALL)
     assert workflow is not None
     assert "because" in str(workflow["Note"])
 
@@ -289,7 +289,7 @@ def test_every_channel_takes_whatever_others_chose(bucket: str, chosen: str, con
     assert subject.isprintable()
     jsonschema.validate(json.loads(message), schema("pager"))
     jsonschema.validate(json.loads(render_chat.message(told, render.alert(told, stack), stack)), schema("chat"))
-    jsonschema.validate(dict(render_hub.asff(told, stack)), schema("asff"))
+    jsonschema.validate(dict(render_hub.asff(told, stack, stack)), schema("asff"))
     detail = str(render_bus.entry(told, stack)["Detail"])
     jsonschema.validate(json.loads(detail), schema("event"))
     assert len(detail.encode()) < 256_000 - 1_000

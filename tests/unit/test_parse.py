@@ -213,3 +213,17 @@ def test_any_member_may_be_anything(name: str, member: str, value: Any) -> None:
     event = load(name)
     event.setdefault("detail", {})[member] = value
     assert parsed(event)
+
+
+def test_a_record_of_another_account_than_the_envelopes_is_forged() -> None:
+    found = load("put-bucket-versioning.root-disables.json")
+    assert parse.bucket_change(found).recipient == "111122223333"
+    with pytest.raises(BadEvent, match="account \"444455556666\"'s, its record is account 111122223333's"):
+        parse.bucket_change(found | {"account": "444455556666"})
+
+
+def test_the_account_of_the_envelope_counts_whatever_the_record_calls_so() -> None:
+    found = load("put-bucket-versioning.root-disables.json")
+    detail = {key: value for key, value in found["detail"].items() if key not in {"recipientAccountId", "resources"}}
+    trigger = parse.bucket_change(found | {"detail": detail | {"account": "444455556666"}})
+    assert (trigger.bucket.account, trigger.recipient) == ("111122223333", "111122223333")

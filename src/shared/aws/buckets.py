@@ -1,6 +1,6 @@
 """Read buckets and root live. A refused read is a value, Unreadable; a missing bucket is Gone; all else is raised."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +35,20 @@ _REFUSED = {"AccessDenied", "AllAccessDisabled", "AccountProblem", "403"}
 class Buckets:
     """The S3 reads that the guardrail makes: tags, versioning and, for a runbook, lifecycle rules."""
 
-    def __init__(self, tag_key: str, tag_value: str, own: "S3Client | None" = None) -> None:
+    def __init__(
+        self,
+        tag_key: str,
+        tag_value: str,
+        own: "S3Client | None" = None,
+        elsewhere: "Callable[[BucketKey], S3Client | None]" = lambda _bucket: None,
+    ) -> None:
+        """`elsewhere` gives the client for a bucket of another account or Region; raises where its role is refused."""
         self._tag = (tag_key, tag_value)
         self._s3: S3Client = own or client("s3")
+        self._elsewhere = elsewhere
+
+    def _of(self, bucket: BucketKey) -> "S3Client":
+        return self._elsewhere(bucket) or self._s3
 
     def read(self, bucket: BucketKey, *, judged_before: bool, with_lifecycle: bool = False) -> Reading:
         """Tags first; versioning only if the bucket is enrolled or was judged before. At most two requests.
@@ -55,7 +66,7 @@ class Buckets:
     def versioning(self, bucket: BucketKey, tags: Tags, *, with_lifecycle: bool = False) -> Reading:
         """Read versioning and MFA delete; `tags` is what is known of the bucket's tags. One request, or two."""
         try:
-            answer = self._s3.get_bucket_versioning(Bucket=bucket.name, ExpectedBucketOwner=bucket.account)
+            answer = self._of(bucket).get_bucket_versioning(Bucket=bucket.name, ExpectedBucketOwner=bucket.account)
         except ClientError as error:
             return _refused_or_gone(error, "s3:GetBucketVersioning", tagged=tags.tagged)
         # Both members are absent until somebody sets them (S3 API reference, GetBucketVersioning).
@@ -74,7 +85,8 @@ class Buckets:
     def lifecycle(self, bucket: BucketKey, versioning: Versioning = Versioning.ENABLED) -> Lifecycle | Unreadable:
         """The lifecycle configuration; `versioning` says what an expiration of current versions does. One request."""
         try:
-            answer = self._s3.get_bucket_lifecycle_configuration(Bucket=bucket.name, ExpectedBucketOwner=bucket.account)
+            client = self._of(bucket)
+            answer = client.get_bucket_lifecycle_configuration(Bucket=bucket.name, ExpectedBucketOwner=bucket.account)
         except ClientError as error:
             if code(error) in {"NoSuchLifecycleConfiguration", "NoSuchBucket"}:
                 return Lifecycle()
@@ -86,7 +98,7 @@ class Buckets:
     def tags(self, bucket: BucketKey) -> Tags | Unreadable | Gone:
         """What the bucket's tags say now. One request."""
         try:
-            answer = self._s3.get_bucket_tagging(Bucket=bucket.name, ExpectedBucketOwner=bucket.account)
+            answer = self._of(bucket).get_bucket_tagging(Bucket=bucket.name, ExpectedBucketOwner=bucket.account)
         except ClientError as error:
             if code(error) == "NoSuchTagSet":
                 return Tags(tagged=False)
@@ -126,6 +138,8 @@ def _refused_or_gone(error: ClientError, action: str, *, tagged: bool) -> Unread
 
 
 def _unreadable(error: ClientError, action: str, *, tagged: bool) -> Unreadable:
+    if error.operation_name == "AssumeRole":
+        action = "sts:AssumeRole"
     return Unreadable(tagged=tagged, action=action, error_code=code(error), error_message=redact(message(error))[:1024])
 
 

@@ -30,7 +30,7 @@ CONFIG = Config(
 
 
 SERVICES = [
-    "cloudformation", "cloudtrail", "cloudwatch", "dynamodb", "events", "iam", "kms", "lambda",
+    "account", "cloudformation", "cloudtrail", "cloudwatch", "dynamodb", "events", "iam", "kms", "lambda",
     "resourcegroupstaggingapi", "s3", "s3control", "scheduler", "securityhub", "sns", "sqs", "sts",
 ]  # fmt: skip
 """All that functions and command call; another one is unknown to the session."""

@@ -10,6 +10,7 @@ from shared.aws import outlets, policies, trails, wiring
 from shared.aws.buckets import Enrolment
 from shared.aws.calling import is_refused
 from shared.aws.parts import Part, Stack, bad, fine, is_gone, parts_of, refused
+from shared.aws.roster import Roster
 from shared.aws.trails import Clients, redeploy
 from shared.facts import Condition, GuardrailHealth
 from shared.settings import Settings
@@ -70,6 +71,9 @@ def guarded[S](look: Look[S], stack: S) -> Iterator[Condition]:
         yield refused((look.__doc__ or "").split(":")[0].lower(), error)
 
 
+_FED = {"VersionDeleteFunctionDeletes": "version deletes", "SpokeMapping": "the turns of spokes"}
+
+
 def _functions(stack: Stack) -> Iterator[Condition]:
     """Function: may it run?"""
     client, region = stack.clients("lambda"), stack.settings.aws_region
@@ -101,8 +105,8 @@ def _mapping(client: Any, part: Part, stack: Stack) -> Condition:
         mend = (
             f"aws lambda update-event-source-mapping --region {stack.settings.aws_region} --enabled --uuid {part.name}"
         )
-        return bad("function", "unfed", "nobody takes version deletes from their queue", mend)
-    return fine("function", "version deletes are taken from their queue")
+        return bad("function", "unfed", f"nobody takes {_FED[part.logical_id]} from their queue", mend)
+    return fine("function", f"{_FED[part.logical_id]} are taken from their queue")
 
 
 def _queues(stack: Stack) -> Iterator[Condition]:
@@ -150,9 +154,16 @@ def _regions(stack: Stack) -> Iterator[Condition]:
         enrolled = sorted(
             name for name, _ in Enrolment(told.protect_tag_key, told.protect_tag_value, tagging).buckets()
         )
-        if enrolled and not _exists(stack.clients("cloudformation", region), told.stack_name):
+        if enrolled and not (
+            _has_spoke(stack, region) or _exists(stack.clients("cloudformation", region), told.stack_name)
+        ):
             meaning = f"{len(enrolled)} enrolled bucket(s) in {region}, {enrolled[0]} among them, and no stack there"
             yield bad("region", f"uncovered-{region}", meaning, f"sam deploy --region {region}")
+
+
+def _has_spoke(stack: Stack, region: str) -> bool:
+    told = stack.settings
+    return told.has_spokes and Roster(told.table_name, "", stack.clients("dynamodb")).knows(told.account_id, region)
 
 
 def _exists(cloudformation: Any, name: str) -> bool:

@@ -59,7 +59,7 @@ def bus(stack: Stack) -> Iterator[Condition]:
             if not is_gone(error):
                 raise
             yield bad(
-                "bus", "gone", f"the event bus {part.name} is gone: its targets get nothing", redeploy(stack.settings)
+                "bus", "gone", f"the event bus {part.name} is gone: what goes over it is lost", redeploy(stack.settings)
             )
         else:
             yield fine("bus", f"the event bus {part.name} is there")

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -60,6 +60,10 @@ class AlertTopic:
         return int(attributes.get("SubscriptionsConfirmed", "0")) > 0
 
 
+type OfAccount = Callable[[str], Settings]
+"""What messages about an account say of it, this one or another."""
+
+
 class NotTaken(Exception):
     """A service answered, and took one of several entries only in part or not at all."""
 
@@ -77,13 +81,13 @@ class PagerTopic:
 
     at_once = 1
 
-    def __init__(self, settings: Settings, sns: "SNSClient") -> None:
-        self._settings, self._sns = settings, sns
+    def __init__(self, settings: Settings, of_account: OfAccount, sns: "SNSClient") -> None:
+        self._settings, self._of_account, self._sns = settings, of_account, sns
 
     def send(self, all_told: Sequence[Told]) -> dict[int, str]:
         """An incident is opened, or over."""
         for told in all_told:
-            self._publish(render_pager.page(told, self._settings))
+            self._publish(render_pager.page(told, self._of_account(told.finding.bucket.account)))
         return {}
 
     def drill(self, now: datetime) -> None:
@@ -112,8 +116,8 @@ class Bus:
 
     at_once = 10  # entries of one PutEvents
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, of_account: OfAccount) -> None:
+        self._settings, self._of_account = settings, of_account
 
     @cached_property
     def _events(self) -> "EventBridgeClient":
@@ -122,7 +126,7 @@ class Bus:
 
     def send(self, all_told: Sequence[Told]) -> dict[int, str]:
         """One event for each change."""
-        return self._put([render_bus.entry(told, self._settings) for told in all_told])
+        return self._put([render_bus.entry(told, self._of_account(told.finding.bucket.account)) for told in all_told])
 
     def drill(self, now: datetime) -> None:
         """A marked event."""
@@ -141,8 +145,8 @@ class SecurityHub:
 
     at_once = 100  # findings of one BatchImportFindings
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, of_account: OfAccount) -> None:
+        self._settings, self._of_account = settings, of_account
 
     @cached_property
     def _hub(self) -> Any:
@@ -150,16 +154,19 @@ class SecurityHub:
 
     def send(self, all_told: Sequence[Told]) -> dict[int, str]:
         """Import each finding as it is now; then, where an import has no say in it, set its workflow."""
-        findings = [render_hub.asff(told, self._settings) for told in all_told]
+        findings = [render_hub.asff(told, self._of(told), self._settings) for told in all_told]
         answer = self._hub.batch_import_findings(Findings=findings)
         failed = {each["Id"]: f"Security Hub: {each['ErrorCode']}" for each in answer["FailedFindings"]}
         refused = {number: failed[str(f["Id"])] for number, f in enumerate(findings) if f["Id"] in failed}
         for number, told in enumerate(all_told):
-            workflow = render_hub.workflow(told, self._settings)
+            workflow = render_hub.workflow(told, self._of(told), self._settings)
             if workflow and number not in refused:
                 for each in self._hub.batch_update_findings(**workflow)["UnprocessedFindings"]:
                     refused[number] = f"Security Hub: {each['ErrorCode']}"
         return refused
+
+    def _of(self, told: Told) -> Settings:
+        return self._of_account(told.finding.bucket.account)
 
 
 class DeadLetters:

@@ -122,6 +122,10 @@ class Store:
         """What is known of every bucket of an account and Region, a request per megabyte."""
         return _memories(self._query("state", f"{account}#{region}#"), now)
 
+    def recall_everything(self, *, now: datetime) -> dict[BucketKey, Memory]:
+        """What is known of every bucket of every account and Region, a request per megabyte."""
+        return _memories(self._query("state", None), now)
+
     def owed(self, bucket: BucketKey | None = None) -> list[Owed]:
         """What is owed for one bucket, or for all."""
         prefix = _prefix(bucket) if bucket else None

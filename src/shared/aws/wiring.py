@@ -25,16 +25,19 @@ def rules(stack: Stack) -> Iterator[Condition]:
     """Rule: is it on, and what this version deploys?"""
     events, region = stack.clients("events"), stack.settings.aws_region
     for part in stack.of("AWS::Events::Rule"):
+        bus, _, name = part.name.rpartition("|")  # so CloudFormation names the rules of a bus of our own
+        on_bus = {"EventBusName": bus} if bus else {}
         try:
-            rule = events.describe_rule(Name=part.name)
-            targets = events.list_targets_by_rule(Rule=part.name)["Targets"]
+            rule = events.describe_rule(Name=name, **on_bus)
+            targets = events.list_targets_by_rule(Rule=name, **on_bus)["Targets"]
         except ClientError as error:
             if not is_gone(error):
                 raise
             yield bad("rule", "gone", f"{part.name} is gone: its events are lost", redeploy(stack.settings), part)
             continue
         if rule["State"] == "DISABLED":
-            mend = f"aws events enable-rule --region {region} --name {part.name}"
+            where = f" --event-bus-name {bus}" if bus else ""
+            mend = f"aws events enable-rule --region {region} --name {name}{where}"
             yield bad("rule", "off", f"{part.name} is switched off: its events are lost", mend, part)
         elif what := _difference(stack, part, json.loads(rule.get("EventPattern") or "{}"), targets):
             meaning = f"{part.name} is not what this version deploys ({what}): its events may be lost"
