@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from local import devices, emulator, metrics, selectors, topics
+from local import devices, emulator, metrics, organization, selectors, topics
 from local.exchange import Answer, Request
 from local.gateway import State
 
@@ -47,6 +47,7 @@ def _reset(state: State, _: Payload) -> Payload:
     emulator.app._reset_all_state()
     state.root.restore()
     selectors.put_lab_trail(state.account, state.region)
+    organization.restore()
     state.outbox.clear()
     state.calls.clear()
     state.records.clear()

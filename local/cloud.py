@@ -27,7 +27,7 @@ import botocore.session
 from botocore.config import Config
 
 from local import granted
-from local.server import ACCOUNT, HOST, REGION, ROOT_KEY
+from local.server import ACCOUNT, HOST, REGION, ROOT_KEY, root_key
 
 ROOM = Path(__file__).resolve().parent.parent
 START_LIMIT_S = 30.0
@@ -172,6 +172,11 @@ class Cloud:
         iam.put_user_policy(UserName=name, PolicyName="inline", PolicyDocument=json.dumps(policy))
         key = iam.create_access_key(UserName=name)["AccessKey"]
         return Credentials(access_key_id=key["AccessKeyId"], secret_access_key=key["SecretAccessKey"])
+
+    def root_of(self, account: str) -> Credentials:
+        """A key of the root of any account that `local.server` names."""
+        key_id, secret = root_key(account)
+        return Credentials(access_key_id=key_id, secret_access_key=secret)
 
     def root_session(self) -> Credentials:
         """Temporary credentials of root, as `aws login` gives."""

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from local import emulator, topics
+from local import emulator, forwarding, topics
 
 _SENDER = "events.amazonaws.com"
 _LOG = logging.getLogger("local.dead_letters")
@@ -29,7 +29,7 @@ def _or_dead_letter(invoke: Callable[..., None]) -> Callable[..., None]:
     def invoke_or_dead_letter(
         target: dict[str, Any], event: dict[str, Any], source: dict[str, Any], view: Any = None
     ) -> None:
-        reason = _undeliverable(target, source)
+        reason = _undeliverable(target, event, source)
         if reason is None:
             invoke(target, event, source, view)
             return
@@ -45,13 +45,15 @@ def _is_schedule(source: dict[str, Any]) -> bool:
     return "Target" in source
 
 
-def _undeliverable(target: dict[str, Any], source: dict[str, Any]) -> str | None:
+def _undeliverable(target: dict[str, Any], event: dict[str, Any], source: dict[str, Any]) -> str | None:
     """Why a target cannot be reached, as an EventBridge ERROR_CODE; None when it can or is of a kind not ours."""
     target_arn = str(target.get("Arn", ""))
     try:
         spec = emulator.arn.parse_arn(target_arn)
     except emulator.arn.ArnParseError:
         return "INVALID_PARAMETER"
+    if forwarding.bus_elsewhere(target):
+        return forwarding.refusal(target, event)
     if spec.service not in _KINDS:
         return None
     exists, allows = _KINDS[spec.service]

@@ -37,10 +37,17 @@ iam_evaluator: Any = _module(
     "caller_arn",
     "EvalContext",
     "evaluate_resource_policy",
+    "evaluate",
+    "_gather_role_policies",
+    "_principal_org_id",
 )
 responses: Any = _module("core.responses", "request_scope", "get_account_id", "get_region", "_account_from_sts_session")
 router: Any = _module("core.router", "extract_access_key_id", "extract_region")
 concurrency: Any = _module("core.concurrency", "esm_wake")
+account: Any = _module("services.account", "_DISPATCH")
+provisioners: Any = _module("services.cloudformation.provisioners", "_RESOURCE_HANDLERS", "_eb_rule_bus_name")
+create_stack: Any = _module("services.cloudformation.handlers", "_evaluate_conditions")
+stacks: Any = _module("services.cloudformation.stacks", "_evaluate_conditions")
 arn: Any = _module("core.arn", "parse_arn", "ArnParseError")
 iam: Any = _module(
     "services.iam", "_IAM_HANDLERS", "_access_keys", "_roles", "_users", "_xml", "_error", "_p", "_list_mfa_devices",
@@ -73,7 +80,8 @@ cloudtrail: Any = _module(
 eventbridge: Any = _module(
     "services.eventbridge", "_dispatch_event", "_dispatch_to_lambda", "_dispatch_to_sqs", "_dispatch_to_sns",
     "_invoke_target", "_now_ts",
-    "_tick_scheduled_rules", "_target_matches_request_scope", "_pattern_event_view",
+    "_tick_scheduled_rules", "_target_matches_request_scope", "_pattern_event_view", "_event_buses",
+    "_event_bus_policies", "_remove_permission", "_rules", "_rule_key",
 )  # fmt: skip
 scheduler: Any = _module("services.scheduler", "_tick_schedules", "time")
 lambda_runtime: Any = _module("core.lambda_runtime", "_PYTHON_WORKER_SCRIPT", "zipfile", "Worker")

@@ -17,8 +17,10 @@ from local import (
     dead_letters,
     delivery,
     emulator,
+    forwarding,
     metrics,
     mfa_delete,
+    organization,
     packages,
     permissions,
     recorder,
@@ -73,6 +75,7 @@ def install(account: str, region: str, lab_key: tuple[str, str], batching_window
     clock.install(movable)
     metrics.install(movable, state.alarms.arrived)
     delivery.install(batching_window_s)
+    forwarding.install()
     dead_letters.install()
     packages.install()
     permissions.install()
@@ -80,6 +83,7 @@ def install(account: str, region: str, lab_key: tuple[str, str], batching_window
     root.install(state.root)
     topics.install(state.outbox)
     selectors.put_lab_trail(account, region)
+    organization.install()
     return state
 
 

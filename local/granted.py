@@ -97,8 +97,9 @@ BY_AWS = (
     ByAws(role="*", action="logs:CreateLogStream", resource="*Logs.Arn", reason="Lambda opens the log"),
     ByAws(role="*", action="logs:PutLogEvents", resource="*Logs.Arn", reason="Lambda writes the log"),
     ByAws(role="*", action="sqs:SendMessage", resource="OnFailureQueue.Arn", reason="Lambda hands over failed runs"),
-    ByAws(role="*", action="sqs:ReceiveMessage", resource="DeleteQueue.Arn", reason="Lambda's event source mapping"),
-    ByAws(role="*", action="sqs:DeleteMessage", resource="DeleteQueue.Arn", reason="Lambda's event source mapping"),
+    ByAws(role="*", action="sqs:ReceiveMessage", resource="*Queue.Arn", reason="Lambda's event source mapping"),
+    ByAws(role="*", action="sqs:DeleteMessage", resource="*Queue.Arn", reason="Lambda's event source mapping"),
+    ByAws(role="Sweep*", action="sqs:GetQueueAttributes", resource="SpokeQueue.Arn", reason="Lambda's mapping"),
     ByAws(
         role="VersionDelete*", action="sqs:GetQueueAttributes", resource="DeleteQueue.Arn", reason="Lambda's mapping"
     ),
@@ -110,6 +111,7 @@ BY_AWS = (
 # Refusals by a bucket's own policy need no line (see _refusal).
 ON_PURPOSE: tuple[OnPurpose, ...] = (
     OnPurpose(role="DrillRole", action="s3:DeleteObjectVersion", error="AccessDenied", reason="what a drill is for"),
+    OnPurpose(role="SweepRole", action="sts:AssumeRole", error="AccessDenied", reason="a spoke whose role is gone"),
 )
 # These are no IAM actions: each item is authorized as the action it does. The store's transactions hold Puts only.
 STANDS_FOR = {"dynamodb:TransactWriteItems": "dynamodb:PutItem"}
@@ -191,7 +193,8 @@ def grants(resources: dict[str, Node]) -> set[Grant]:
 
 
 def _granted(policy: Node, to: list[str]) -> Iterator[Grant]:
-    for statement in _listed(policy["Statement"]):
+    for written in _listed(policy["Statement"]):
+        statement = written["Fn::If"][1] if "Fn::If" in written else written
         if statement["Effect"] != "Allow":
             raise CannotTell(f"statement {statement.get('Sid')} denies; local/granted.py reads only what is allowed")
         for action in _listed(statement["Action"]):

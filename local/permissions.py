@@ -23,7 +23,9 @@ def _with_reads(extract: Callable[..., str | None]) -> Callable[..., str | None]
             return f"lambda:{_VERBS.get(method, 'Put')}FunctionConcurrency"
         if service == "lambda" and "/event-source-mappings/" in path.rstrip("/"):
             return f"lambda:{_VERBS.get(method, 'Update')}EventSourceMapping"
-        return extract(service, method, path, *more)
+        found = extract(service, method, path, *more)
+        # a batch is authorized as its single calls are (SQS developer guide, API permissions)
+        return found.removesuffix("Batch") if service == "sqs" and found else found
 
     return extracted
 
@@ -37,7 +39,7 @@ def _with_default_bus(extract: Callable[..., str]) -> Callable[..., str]:
             return found.replace(":rule/default/", ":event-bus/")
         # a rule of the default bus has no bus in its ARN, and calls on targets name the rule otherwise
         rule = _rule_named(more[1])
-        if found == "*" and rule:
+        if rule:
             region, account = more[3], more[4]
             return f"arn:aws:events:{region}:{account}:rule/{rule}"
         return found.replace(":rule/default/", ":rule/")
@@ -46,9 +48,12 @@ def _with_default_bus(extract: Callable[..., str]) -> Callable[..., str]:
 
 
 def _rule_named(body: bytes) -> str:
+    """`rule`, or `bus/rule` where it is on another bus than the default one."""
     try:
         asked = json.loads(body or b"{}")
     except ValueError:
         return ""
-    name = asked.get("Rule") if isinstance(asked, dict) else ""
-    return name if isinstance(name, str) else ""
+    rule, bus = (asked.get(name) for name in ("Rule", "EventBusName")) if isinstance(asked, dict) else ("", "")
+    if not isinstance(rule, str):
+        return ""
+    return f"{bus}/{rule}" if isinstance(bus, str) and bus != "default" else rule

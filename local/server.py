@@ -33,6 +33,16 @@ ACCOUNT = "111122223333"
 REGION = "us-east-1"
 # Example values of the AWS documentation; they open nothing anywhere else.
 ROOT_KEY = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+ORGANIZATION = "o-exampleorgid"
+# By account, what it is called; empty: an account outside of the organization.
+NAMES = {ACCOUNT: "prod", "444455556666": "dev", "777788889999": "lab", "999900001111": ""}
+
+
+def root_key(account: str) -> tuple[str, str]:
+    """A key of an account's root."""
+    return ROOT_KEY if account == ACCOUNT else (f"AKIA{account}EXMP", f"not-a-secret/of/{account}")
+
+
 _FIXED_ENVIRONMENT = {
     "AUTH": "true",
     "BIND_HOST": HOST,
