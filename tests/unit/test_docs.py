@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import many_accounts
 from tests.unit import pages
 from tests.unit.pages import PAGES, ROOT
 
@@ -61,6 +62,13 @@ def test_the_verbs_and_files_named_exist(page: Path) -> None:
     assert set(re.findall(r"`make ([a-z-]+)", text)) <= verbs
     for path in re.findall(r"`((?:src|docs|events|tests|local|runbook)/[\w./-]*\w)`", text):
         assert (ROOT / path).exists() or not Path(path).suffix, path
+
+
+def test_the_figures_of_many_accounts_are_those_that_the_script_prints() -> None:
+    page = (ROOT / "docs" / "many-accounts.md").read_text()
+    shown = page.split("<!-- bench/many_accounts.py -->\n")[1].split("\n<!-- end -->")[0]
+    assert shown == many_accounts.table()
+    assert f"are through in {many_accounts.sweep_minutes():.0f} minutes" in page
 
 
 def test_help_lists_every_verb() -> None:
