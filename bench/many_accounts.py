@@ -5,6 +5,11 @@ those of EventBridge and DynamoDB from its pages or quoted from them, the others
 """
 
 from collections.abc import Iterator
+from typing import Any
+
+from rich.table import Table
+
+from bench.show import table
 
 ACCOUNTS, REGIONS = 1_000, 17
 SPOKES = ACCOUNTS * REGIONS
@@ -14,7 +19,8 @@ CHANGES = 2_000 * ACCOUNTS
 """Changes of bucket settings a month, of whatever bucket."""
 DELETES = 3_000 * ACCOUNTS
 """Version deletes a month, done or refused, where a trail logs them."""
-TURN_S, HELLO_S, EVENT_S, MEMORY_GB = 0.4, 0.01, 0.3, 0.5
+TURN_S, HELLO_S, EVENT_S = 0.4, 0.01, 0.3
+SWEEP_GB, MEMORY_GB = 1.0, 0.5
 WORKERS = 20
 """MaximumConcurrency of the spoke queue's mapping."""
 
@@ -33,18 +39,18 @@ def rows() -> Iterator[tuple[str, float, float]]:
     batches = (hellos + turns) / 10
     # a hello is sent by EventBridge, a turn by ten; both are taken and deleted by ten; each turn asks a spoke's queue
     requests = hellos + turns / 10 + 2 * batches + turns
-    seconds = turns * TURN_S + hellos * HELLO_S + (CHANGES + DELETES) * EVENT_S
+    gb_s = (turns * TURN_S + hellos * HELLO_S) * SWEEP_GB + (CHANGES + DELETES) * EVENT_S * MEMORY_GB
     runs = batches + CHANGES + DELETES / 10
     yield "hellos forwarded", hellos / DAYS, _cost(hellos, "forwarded event")
     yield "events of buckets forwarded", (events - hellos) / DAYS, _cost(events - hellos, "forwarded event")
     yield "SQS requests", requests / DAYS, _cost(requests, "SQS request")
-    yield "Lambda runs", runs / DAYS, _cost(runs, "Lambda request") + seconds * MEMORY_GB * GB_S
+    yield "Lambda runs", runs / DAYS, _cost(runs, "Lambda request") + gb_s * GB_S
     yield "S3 reads of the sweep", ENROLLED * SWEEPS, _cost(ENROLLED * SWEEPS * DAYS, "S3 read")
     yield "DynamoDB reads", (turns + events - hellos) / DAYS, (turns + events - hellos) * READ
     yield "DynamoDB writes", (hellos + 0.1 * CHANGES) / DAYS, (hellos + 0.1 * CHANGES) * WRITE
 
 
-def table() -> str:
+def markdown() -> str:
     """The table, in Markdown."""
     lines = [f"| {what} | {count:,.0f} | {dollars:,.2f} |" for what, count, dollars in rows()]
     total = sum(dollars for _, _, dollars in rows())
@@ -57,6 +63,18 @@ def sweep_minutes() -> float:
     return SPOKES * TURN_S / WORKERS / 60
 
 
+def measure() -> dict[str, Any]:
+    """Nothing is: the figures, on paper."""
+    figures = {what: {"a_day": round(count), "usd_a_month": round(dollars, 2)} for what, count, dollars in rows()}
+    return {"on_paper": figures, "sweep_minutes": round(sweep_minutes(), 1)}
+
+
+def show(found: dict[str, Any]) -> list[Table]:
+    """One table."""
+    title = f"{ACCOUNTS:,} accounts x {REGIONS} Regions, on paper; a sweep's turns take {found['sweep_minutes']} minutes"
+    lines = [(what, each["a_day"], each["usd_a_month"]) for what, each in found["on_paper"].items()]
+    return [table(title, ("", "a day", "$ a month"), lines)]
+
+
 if __name__ == "__main__":
-    print(table())
-    print(f"\nThe turns of one sweep take {sweep_minutes():.0f} minutes.")
+    print(markdown())

@@ -7,7 +7,6 @@ unpacked a second of CPU, and that as a ratio to `gzip -dc`. On a machine that d
 CPU seconds. It does not show S3's latency: the files are local.
 """
 
-import json
 import os
 import resource
 import shutil
@@ -20,9 +19,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from bench.show import table
 from bench.trail_logs import write_logs
 from shared.facts import BUCKET_CALLS
 
@@ -83,7 +82,7 @@ def _commands(home: Path, files: list[str]) -> dict[str, list[str]]:
     return commands
 
 
-def measured(megabytes: int) -> dict[str, Any]:
+def measure(megabytes: int = MEGABYTES) -> dict[str, Any]:
     """Make the logs and run all; the quickest of three runs of each."""
     with TemporaryDirectory() as name:
         home = Path(name)
@@ -115,22 +114,17 @@ def _found(home: Path) -> int:
     return int(lines[0]) if lines[0].isdigit() else len(lines)
 
 
-def main() -> int:
-    """Print the table and the JSON line."""
-    report = measured(int(sys.argv[1]) if len(sys.argv) > 1 else MEGABYTES)
-    console = Console(width=120)
-    size = f"{report['mb']} MB ({report['packed_mb']} MB packed, {report['files']} files)"
-    console.print(f"{report['records']:,} records, {size}")
-    table = Table("", "CPU s", "wall s", "MB per CPU s", f"ratio to {FLOOR}", box=None)
-    for what, result in report["results"].items():
-        cells = (f"{result[key]:.2f}" for key in ("cpu_s", "wall_s"))
-        table.add_row(what, *cells, f"{result['mb_per_cpu_s']:.0f}", f"{result['ratio']:.2f}")
-    if not shutil.which("jq"):
-        table.add_row(PIPE, "not installed")
-    console.print(table)
-    console.print(json.dumps({"replay": report}), soft_wrap=True, highlight=False)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def show(found: dict[str, Any]) -> list[Table]:
+    """One table."""
+    title = f"guardrail replay: {found['records']:,} records, {found['mb']} MB in {found['files']} files"
+    rows = [
+        (
+            what,
+            *(round(each[key], 2) for key in ("cpu_s", "wall_s")),
+            round(each["mb_per_cpu_s"]),
+            round(each["ratio"], 2),
+        )
+        for what, each in found["results"].items()
+    ]
+    missing = [] if PIPE in found["results"] else [(f"{PIPE}: not installed", None, None, None, None)]
+    return [table(title, ("", "CPU s", "wall s", "MB per CPU s", f"ratio to {FLOOR}"), [*rows, *missing])]

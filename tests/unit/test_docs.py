@@ -67,7 +67,7 @@ def test_the_verbs_and_files_named_exist(page: Path) -> None:
 def test_the_figures_of_many_accounts_are_those_that_the_script_prints() -> None:
     page = (ROOT / "docs" / "many-accounts.md").read_text()
     shown = page.split("<!-- bench/many_accounts.py -->\n")[1].split("\n<!-- end -->")[0]
-    assert shown == many_accounts.table()
+    assert shown == many_accounts.markdown()
     assert f"are through in {many_accounts.sweep_minutes():.0f} minutes" in page
 
 
