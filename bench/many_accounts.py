@@ -71,7 +71,7 @@ def measure() -> dict[str, Any]:
 
 def show(found: dict[str, Any]) -> list[Table]:
     """One table."""
-    title = f"{ACCOUNTS:,} accounts x {REGIONS} Regions, on paper; a sweep's turns take {found['sweep_minutes']} minutes"
+    title = f"{ACCOUNTS:,} accounts x {REGIONS} Regions, on paper; turns of a sweep: {found['sweep_minutes']} minutes"
     lines = [(what, each["a_day"], each["usd_a_month"]) for what, each in found["on_paper"].items()]
     return [table(title, ("", "a day", "$ a month"), lines)]
 

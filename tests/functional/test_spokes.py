@@ -16,6 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from handlers import bucket_change, sweep, version_delete
+from shared.aws import calling
 from shared.aws import spokes as adapter
 from shared.aws.buckets import RootUser
 from shared.facts import GUARDRAIL, BucketKey
@@ -216,7 +217,7 @@ def test_the_role_is_asked_for_with_the_external_id(hub: Hub, monkeypatch: pytes
     asked: list[dict[str, Any]] = []
     sts = boto3.client("sts")
     sts.meta.events.register("provide-client-params.sts.AssumeRole", lambda params, **_: asked.append(params))
-    monkeypatch.setattr(boto3, "client", lambda _service, **_: sts)
+    monkeypatch.setattr(calling, "client", lambda _service: sts)
     hub.spokes.client("sts", DEV, "eu-west-1")
     role = f"arn:aws:iam::{DEV}:role/{ROLE}"
     assert asked == [{"RoleArn": role, "RoleSessionName": "guardrail", "ExternalId": EXTERNAL_ID}]
