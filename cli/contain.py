@@ -13,9 +13,9 @@ from cli.readback import read_back
 from cli.screen import printable
 from cli.stack import Stack, Trouble
 from shared.aws.calling import AWS_ERRORS, code, is_refused, message
+from shared.containment import CONTAINMENT, containment, limits_of_containment
 from shared.facts import BucketKey, BucketState, Lifecycle, Reading, Tags, Unreadable, Versioning
 from shared.quoting import quoted
-from shared.wording import CONTAINMENT, containment, limits_of_containment
 
 LIMIT = 20 * 1024
 """Bytes of a bucket policy (S3 user guide, "Bucket policies")."""

@@ -1,7 +1,8 @@
 """A bucket's versioning was changed, or somebody tried."""
 
 from shared import parse
-from shared.guardrail import Deadline, Guardrail, Report, entry
+from shared.guardrail import Deadline, Guardrail, entry
+from shared.report import Report
 
 
 @entry

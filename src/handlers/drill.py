@@ -1,7 +1,8 @@
 """It is time for a drill, or somebody asks for one."""
 
 from shared import drill, parse
-from shared.guardrail import Deadline, Guardrail, Report, entry
+from shared.guardrail import Deadline, Guardrail, entry
+from shared.report import Report
 
 
 @entry

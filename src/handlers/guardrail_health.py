@@ -1,7 +1,8 @@
 """Somebody touched a part of the guardrail, or it is time to look whether it still sees and is heard."""
 
 from shared import health, parse
-from shared.guardrail import Deadline, Guardrail, Report, entry
+from shared.guardrail import Deadline, Guardrail, entry
+from shared.report import Report
 
 
 @entry

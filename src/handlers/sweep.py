@@ -1,7 +1,8 @@
 """The schedule's tick, a person's request, or turns of spokes: look at enrolled buckets, or only send what is owed."""
 
 from shared import parse, spokes
-from shared.guardrail import Deadline, Guardrail, Report, entry
+from shared.guardrail import Deadline, Guardrail, entry
+from shared.report import Report
 
 
 @entry

@@ -3,7 +3,8 @@
 from typing import Any
 
 from shared import deletes
-from shared.guardrail import Deadline, Guardrail, Report, entry
+from shared.guardrail import Deadline, Guardrail, entry
+from shared.report import Report
 
 
 @entry

@@ -15,8 +15,9 @@ from shared.deeds import PROOF_PREFIX
 from shared.evidence import Evidence
 from shared.facts import BadEvent, BucketKey, Outcome, Trigger
 from shared.finding import OBJECTS_KEPT, Transition
-from shared.guardrail import Deadline, Guardrail, Report, Settled, lags, logger
+from shared.guardrail import Deadline, Guardrail, Settled, lags
 from shared.judgement import window
+from shared.report import Report, logger
 
 SPARE_S = 20.0
 """With less time left no further group is begun: what is settled has to be told of."""

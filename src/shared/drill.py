@@ -6,8 +6,9 @@ from botocore.exceptions import ClientError
 
 from shared.aws.calling import client, code, is_refused
 from shared.facts import CALLED, BadEvent, Drill
-from shared.guardrail import Guardrail, Report
+from shared.guardrail import Guardrail
 from shared.parse import Event
+from shared.report import Report
 
 KEY = "mfa-delete-guardrail-drill"
 

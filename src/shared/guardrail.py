@@ -4,13 +4,10 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, wraps
 from typing import TYPE_CHECKING, Any
-
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
 
 from shared import channels, lifecycle, settings, verdict
 from shared.aws.buckets import Buckets, Enrolment, RootUser
@@ -30,10 +27,10 @@ from shared.facts import (
     Reading,
     Trigger,
     TriggerKind,
-    Verdict,
     Versioning,
 )
-from shared.finding import NEWS, Change, Channel, Transition
+from shared.finding import Channel, Transition
+from shared.report import Report, count, log, logger, summary
 from shared.settings import Settings
 from shared.telling import PACED, Teller
 
@@ -45,34 +42,6 @@ NOT_OURS = BucketState(tagged=False, versioning=Versioning.NEVER_SET, mfa_delete
 """Another account's bucket, which somebody of ours called: its own stack looks after it. And the drill's own."""
 IN_FLIGHT = timedelta(seconds=30)
 """An event delivered twice at once must not be told twice; Lambda tries a failed one again after a minute."""
-
-logger = Logger()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What a run did; `failed_messages` are ids of SQS messages to be delivered again, `errors` make the run fail.
-
-    `heartbeat`: the metric that says that a sweep, or a look at the guardrail, was done; an alarm waits for it.
-    `notes`: what went wrong and does not matter enough to fail.
-    `alert_lags_s`: from a call to the alert that SNS took; `verdicts`: how many buckets a sweep judged as what.
-    """
-
-    transitions: tuple[Transition, ...] = ()
-    lags_s: tuple[float, ...] = ()
-    drill_lags_s: tuple[float, ...] = ()
-    alert_lags_s: tuple[float, ...] = ()
-    verdicts: Mapping[Verdict, int] = field(default_factory=dict)
-    sweep_s: float | None = None
-    duplicates: int = 0
-    ignored: int = 0
-    rejected: tuple[str, ...] = ()
-    sent: int = 0
-    still_owed: int = 0
-    failed_messages: tuple[str, ...] = ()
-    errors: tuple[Exception, ...] = ()
-    heartbeat: str = ""
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -351,89 +320,10 @@ def entry(run: Callable[[Any, Guardrail, Deadline], Report]) -> Callable[[Any, A
         except BadEvent as bad:
             guard.dead_letters.put(event, str(bad))
             report = Report(rejected=(str(bad),))
-        _log(report)
-        _count(report)
+        log(report)
+        count(report)
         if report.errors:
             raise ExceptionGroup(f"{len(report.errors)} things could not be done; see the log", report.errors)
-        return _summary(report)
+        return summary(report)
 
     return handler
-
-
-def _log(report: Report) -> None:
-    for reason in report.rejected:
-        logger.warning("event rejected", extra={"reason": reason})
-    for transition in report.transitions:
-        finding = transition.finding
-        logger.info(
-            "transition",
-            extra={
-                "transition": transition.change.value,
-                "control": finding.control,
-                "severity": finding.severity.value,
-                "finding_id": finding.short_id,
-                "bucket": finding.bucket.name,
-                "account": finding.bucket.account,
-                "region": finding.bucket.region,
-                "principal": finding.principal.id if finding.principal else None,
-                "event_name": finding.event_name,
-            },
-        )
-    for note in report.notes:
-        logger.warning("note", extra={"reason": note})
-    for error in report.errors:
-        logger.error("not done", extra={"error": type(error).__name__, "reason": str(error), "about": _notes(error)})
-    if report.still_owed and not report.errors:
-        logger.warning(
-            "alerts stay owed: they wait for a digest, for a listener, or for a place",
-            extra={"owed": report.still_owed},
-        )
-
-
-def _notes(error: Exception) -> list[str]:
-    return list(getattr(error, "__notes__", []))
-
-
-def _count(report: Report) -> None:
-    counts = {
-        "FindingOpened": sum(t.change in NEWS and t.is_told for t in report.transitions),
-        "FindingResolved": sum(t.change is Change.RESOLVED for t in report.transitions),
-        "BucketUnverifiable": sum(t.finding.control == "state-unverifiable" for t in report.transitions),
-        "AlertPublished": report.sent,
-        "AlertOwed": report.still_owed,
-        "EventDuplicate": report.duplicates,
-        "EventIgnored": report.ignored,
-        "EventRejected": len(report.rejected),
-        report.heartbeat: 1,
-    }
-    metrics = Metrics()
-    for name, count in counts.items():
-        if name and count:
-            metrics.add_metric(name=name, unit=MetricUnit.Count, value=count)
-    for judged, number in report.verdicts.items():
-        metrics.add_metric(name=f"Buckets{judged.value.title()}", unit=MetricUnit.Count, value=number)
-    spans = {
-        "DetectionLag": report.lags_s,
-        "DrillLag": report.drill_lags_s,
-        "AlertLag": report.alert_lags_s,
-        "SweepDuration": () if report.sweep_s is None else (report.sweep_s,),
-    }
-    for name, each_s in spans.items():
-        for seconds in each_s:
-            metrics.add_metric(name=name, unit=MetricUnit.Seconds, value=max(0.0, seconds))
-    if any(count for name, count in counts.items() if name) or report.verdicts or any(spans.values()):
-        metrics.flush_metrics()
-
-
-def _summary(report: Report) -> dict[str, Any]:
-    return {
-        "transitions": [f"{t.change.value} {t.finding.control} {t.finding.bucket.name}" for t in report.transitions][
-            :100
-        ],
-        "sent": report.sent,
-        "still_owed": report.still_owed,
-        "duplicates": report.duplicates,
-        "ignored": report.ignored,
-        "rejected": list(report.rejected),
-        "batchItemFailures": [{"itemIdentifier": message_id} for message_id in report.failed_messages],
-    }

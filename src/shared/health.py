@@ -9,8 +9,9 @@ from shared.aws import health
 from shared.aws.calling import client
 from shared.evidence import Evidence, Memory
 from shared.facts import GUARDRAIL, BucketKey, Condition, GuardrailHealth, LastLook, Trigger, TriggerKind
-from shared.guardrail import Guardrail, Report
+from shared.guardrail import Guardrail
 from shared.parse import Event
+from shared.report import Report
 
 HEARTBEAT_LIMIT_S = 5
 FRESH = timedelta(seconds=10)

@@ -10,7 +10,8 @@ from shared import parse, parse_spokes, sweep
 from shared.aws.calling import is_refused
 from shared.evidence import Evidence, Memory
 from shared.facts import GUARDRAIL, BadEvent, BucketKey, GuardrailHealth, Spoke, Trigger, TriggerKind
-from shared.guardrail import Deadline, Guardrail, Report, Settled, logger
+from shared.guardrail import Deadline, Guardrail, Settled
+from shared.report import Report, logger
 
 if TYPE_CHECKING:
     from shared.aws.spokes import Spokes

@@ -13,7 +13,8 @@ from shared.aws.store import Owed
 from shared.evidence import Evidence, Memory
 from shared.facts import BucketKey, BucketState, Gone, Reading, Tags, Trigger, TriggerKind, Unreadable, Verdict
 from shared.finding import Change, Channel, Transition
-from shared.guardrail import Guardrail, Report, Settled
+from shared.guardrail import Guardrail, Settled
+from shared.report import Report
 from shared.telling import PACED
 
 PATIENCE = timedelta(minutes=2)

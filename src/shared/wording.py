@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 
 from shared import quoting, runbook
+from shared.containment import containment, limits_of_containment
 from shared.controls import BY_ID, PROTECTION
 from shared.deeds import (
     BUCKET_DELETED,
@@ -357,32 +358,6 @@ def _facts(finding: Finding, settings: Settings) -> list[str]:
 def _agent(finding: Finding) -> str:
     agent = finding.user_agent.removeprefix("[").removesuffix("]")  # CloudTrail writes brackets around most
     return quoting.plain(quoting.cut(agent, 100), 120) if agent else "user agent not in the record"
-
-
-CONTAINMENT = "DenyPermanentDeletes"
-"""The Sid of the statement below, by which `guardrail contain` knows it again."""
-
-
-def containment(bucket: str, partition: str) -> dict[str, object]:
-    """The statement for a bucket's policy that helps until root is there; `guardrail contain` puts it there."""
-    arn = f"arn:{partition}:s3:::{bucket}"
-    return {
-        "Sid": CONTAINMENT,
-        "Effect": "Deny",
-        "Principal": "*",
-        "Action": ["s3:DeleteObjectVersion", "s3:PutLifecycleConfiguration"],
-        "Resource": [arn, f"{arn}/*"],
-    }
-
-
-def limits_of_containment(*, versioning_on: bool) -> str:
-    """What the statement does not stop, and when it has to go."""
-    unversioned = "" if versioning_on else "nor overwrites and plain deletes, which are for good without versioning, "
-    return (
-        f"It does not stop whoever may change that policy, {unversioned}nor lifecycle rules that are there already. "
-        "Take it out again before root removes a lifecycle configuration or proves the protection: it would refuse "
-        "both."
-    )
 
 
 def _without_root(finding: Finding, settings: Settings) -> str:

@@ -8,8 +8,9 @@ from botocore.exceptions import ClientError
 
 from cli import contain
 from handlers import bucket_change
+from shared.containment import CONTAINMENT, containment
 from shared.finding import Change, Told
-from shared.wording import CONTAINMENT, containment, first_screen
+from shared.wording import first_screen
 from tests.functional.commands import Desk, as_deployed
 from tests.functional.conftest import ACCOUNT, Stage
 from tests.functional.test_handlers import disabled, key, protected
