@@ -48,7 +48,7 @@ functional: setup ## handlers in process, adapters on moto
 template: setup ## what template.yaml promises
 	@$(BIN)/pytest tests/template
 
-docs: setup ## write what is generated (docs/controls.md, the script's SHA-256 in template.yaml)
+docs: setup ## write what is generated (docs/controls.md, script's SHA-256 and version in template.yaml)
 	@$(PY) -m docs.generate
 
 docs-verify: setup ## fail if something generated is stale

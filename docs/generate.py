@@ -1,9 +1,9 @@
 """Write what is generated out of code and template. `--verify` only compares.
 
-docs/controls.md; the script's SHA-256 in template.yaml; src/shared/aws/deployed.json, the rules and schedules of
-template.yaml as the look at the guardrail itself expects them; cli/billed.json, what it deploys that costs money, and
-the tables of docs/cost.md; docs/attacks.md and a section of docs/limits.md, out of docs/attacks.json, which
-UPDATE_ATTACKS=1 lets tests/e2e/test_attacks_*.py write.
+docs/controls.md; in template.yaml the script's SHA-256 and the version of pyproject.toml; src/shared/aws/deployed.json,
+the rules and schedules of template.yaml as the look at the guardrail itself expects them; cli/billed.json, what it
+deploys that costs money, and the tables of docs/cost.md; docs/attacks.md and a section of docs/limits.md, out of
+docs/attacks.json, which UPDATE_ATTACKS=1 lets tests/e2e/test_attacks_*.py write.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ import importlib
 import json
 import re
 import sys
+import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -150,13 +151,15 @@ def _said(predicate: Callable[..., bool]) -> str:
 
 
 def template_text() -> str:
-    """template.yaml with the SHA-256 of the script as it is now."""
-    digest = hashlib.sha256((ROOT / "runbook" / "mfa_delete.py").read_bytes()).hexdigest()
+    """template.yaml with the SHA-256 of the script as it is now, and the version of pyproject.toml."""
     text = (ROOT / "template.yaml").read_text(encoding="utf-8")
-    new, count = re.subn(r'(Sha256: )"?[0-9a-f]{64}"?', rf'\g<1>"{digest}"', text)
-    if count != 1:
-        raise SystemExit("docs: template.yaml must hold the script's Sha256 exactly once")
-    return new
+    digest = hashlib.sha256((ROOT / "runbook" / "mfa_delete.py").read_bytes()).hexdigest()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for name, value in {"Sha256": digest, "Version": project["version"]}.items():
+        text, count = re.subn(rf'^(      {name}: )"[^"]*"', rf'\g<1>"{value}"', text, flags=re.MULTILINE)
+        if count != 1:
+            raise SystemExit(f"docs: template.yaml must hold the mapping's {name} exactly once")
+    return text
 
 
 def _resources() -> dict[str, Any]:
