@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import many_accounts
+from docs import generate
 from tests.unit import pages
 from tests.unit.pages import PAGES, ROOT
 
@@ -44,7 +45,7 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert not anchor or anchor in pages.anchors(led_to), f"{target}#{anchor}"
 
 
-def test_every_page_of_the_docs_is_reached_from_the_readme() -> None:
+def test_every_page_is_reached_from_the_readme() -> None:
     reached, next_ones = {pages.README}, [pages.README]
     while next_ones:
         page = next_ones.pop()
@@ -52,14 +53,14 @@ def test_every_page_of_the_docs_is_reached_from_the_readme() -> None:
             found = (page.parent / target).resolve()
             next_ones += [found] * (found not in reached)
             reached.add(found)
-    assert {page.name for page in set(PAGES) - reached if page.parent.name == "docs"} == set()
+    assert {page.name for page in set(PAGES) - reached if page.parent in {ROOT, ROOT / "docs"}} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_verbs_and_files_named_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     verbs = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    assert set(re.findall(r"`make ([a-z-]+)", text)) <= verbs
+    assert set(re.findall(r"`make ([a-z0-9-]+)", text)) <= verbs
     for path in re.findall(r"`((?:src|docs|events|tests|local|runbook)/[\w./-]*\w)`", text):
         assert (ROOT / path).exists() or not Path(path).suffix, path
 
@@ -69,6 +70,30 @@ def test_the_figures_of_many_accounts_are_those_that_the_script_prints() -> None
     shown = page.split("<!-- bench/many_accounts.py -->\n")[1].split("\n<!-- end -->")[0]
     assert shown == many_accounts.markdown()
     assert f"are through in {many_accounts.sweep_minutes():.0f} minutes" in page
+
+
+def threats() -> list[list[str]]:
+    """The tables of the threat model that name tests: the cells of each row but the head."""
+    lines = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| ")]
+    return [row for row in rows if len(row) > 3 and row[0] not in {"row", "threat", "---"}]
+
+
+def test_every_line_of_the_threat_model_names_a_test_or_says_that_there_is_none() -> None:
+    assert [row for row in threats() if "`test_" not in row[-2] and row[-2] != "none"] == []
+    assert [row for row in threats() if not row[-1]] == []
+
+
+def test_every_test_that_the_threat_model_names_exists() -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    there = set(re.findall(r"^def (test_\w+)", sources, re.MULTILINE))
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")))
+    assert named - there == set()
+
+
+def test_the_threat_model_has_a_line_for_every_move_that_is_played() -> None:
+    lined = [int(row[0]) for row in threats() if row[0].isdigit()]
+    assert lined == sorted({attack["row"] for attack in generate.attacks()}) == sorted(generate.ROWS)
 
 
 def test_help_lists_every_verb() -> None:

@@ -74,6 +74,11 @@ def test_the_license_is_apache_2_whole_and_unchanged(project: dict[str, Any]) ->
     assert project["license"] == "Apache-2.0"
 
 
+def test_the_newest_version_of_the_changelog_is_the_projects(project: dict[str, Any]) -> None:
+    versions = re.findall(r"^## \[(\d[^]]*)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert versions[0] == project["version"]
+
+
 def test_the_workflow_calls_ci_run_and_nothing_of_its_own() -> None:
     text = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
     workflow = importlib.import_module("yaml").safe_load(text)
