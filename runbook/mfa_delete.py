@@ -457,7 +457,7 @@ class Run:
         with contextlib.suppress(ClientError):  # the alias is a courtesy
             self.alias = ", ".join(self.client("iam").list_account_aliases()["AccountAliases"])
         self.say(f"You are {self.arn}, account {self.account} ({self.alias or 'no alias'}), access key {self.key}.")
-        if not (where := self.client("s3").meta.endpoint_url).rpartition(".com")[0].endswith(".amazonaws"):
+        if not re.fullmatch(r"https://[\w.-]+\.amazonaws\.com(\.cn)?", where := self.client("s3").meta.endpoint_url):
             self.say(f"All calls, and the codes, go to {where}: not the ordinary address of AWS.", YELLOW)
         if self.args.verb == "check":
             return self.say(f"Looking only. {Failure(self.kind).means}") if self.kind != "root" else None

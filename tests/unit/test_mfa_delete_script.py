@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -379,6 +380,33 @@ def test_wrong_usage_ends_with_2(
         script.parse(line.split())
     assert caught.value.code == 2
     assert "246813" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("where", "is_ordinary"),
+    [
+        ("https://s3.us-east-1.amazonaws.com", True),
+        ("https://s3.dualstack.eu-west-1.amazonaws.com", True),
+        ("https://s3.cn-north-1.amazonaws.com.cn", True),
+        ("https://s3.amazonaws.com.example.org", False),
+        ("https://s3.amazonaws.com@example.org", False),
+        ("https://example.org/s3.amazonaws.com", False),
+        ("http://s3.us-east-1.amazonaws.com", False),
+    ],
+)
+def test_an_address_that_only_looks_like_awss_own_is_named(
+    where: str, is_ordinary: bool, run: script.Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws = SimpleNamespace(
+        get_frozen_credentials=lambda: ("AKIAIOSFODNN7EXAMPLE", "secret", None),
+        get_caller_identity=lambda: {"Arn": "arn:aws:iam::111122223333:root"},
+        list_account_aliases=lambda: {"AccountAliases": []},
+        meta=SimpleNamespace(endpoint_url=where),
+    )
+    run.args.verb, run.session = "check", SimpleNamespace(get_credentials=lambda: aws)
+    monkeypatch.setattr(run, "client", lambda *_args, **_named: aws)
+    run.identify()
+    assert (f"go to {where}: not the ordinary address of AWS" in capsys.readouterr().out) is not is_ordinary
 
 
 def test_the_script_stays_small() -> None:
