@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,35 @@ def test_every_module_is_compiled_and_needs_no_look_at_its_source(function: str)
         assert compiled[:4] == importlib.util.MAGIC_NUMBER
         assert int.from_bytes(compiled[4:8], "little") == 0b01  # by hash, and unchecked (PEP 552)
         assert str(ROOM).encode() not in compiled
+
+
+def test_a_second_build_elsewhere_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    for name in ("src", "runbook"):  # src has a link into runbook
+        shutil.copytree(ROOM / name, elsewhere / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("template.yaml", "samconfig.toml"):
+        shutil.copy(ROOM / name, elsewhere)
+    path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONHASHSEED": "5"}
+    done = subprocess.run(
+        ["sam", "build", "--no-cached"],
+        cwd=elsewhere,
+        env=os.environ | path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    build = elsewhere / ".aws-sam" / "build"
+    monkeypatch.setattr(package, "BUILD", build)
+    assert package.main() == 0
+    assert len(files(BUILD / "SweepFunction")) > 200
+    assert {name: files(build / name) for name in SAMPLES} == {name: files(BUILD / name) for name in SAMPLES}
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """What is zipped: each file's digest and whether it may be run."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {f"{path.relative_to(folder)} {path.stat().st_mode:o}": sha256(path.read_bytes()).digest() for path in found}
 
 
 def test_a_library_that_was_arranged_anew_stops_the_build(tmp_path: Path) -> None:
