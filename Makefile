@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 PY := $(BIN)/python
+# it warns that it does not know which package needs which: a list of pins does not say
+SBOM := PYTHONWARNINGS=ignore::UserWarning $(BIN)/cyclonedx-py requirements --output-reproducible --pyproject pyproject.toml
 # A stray profile, endpoint or index setting must not reach what runs here.
 unexport AWS_PROFILE AWS_ENDPOINT_URL AWS_SESSION_TOKEN PYTHONPATH GUARDRAIL_CALLS
 export PYTHONDONTWRITEBYTECODE := 1
@@ -60,6 +62,11 @@ build: setup ## the real sam build; then what no function uses is dropped and th
 	@$(BIN)/sam build --cached
 	@$(PY) -m local.package
 
+sbom: setup ## write build/sbom: CycloneDX of what is deployed, and of the tools, the command guardrail among them
+	@mkdir -p build/sbom
+	@$(SBOM) src/requirements.txt --output-file build/sbom/deployed.cdx.json
+	@$(SBOM) requirements-dev.txt --output-file build/sbom/tools.cdx.json
+
 e2e: setup build ## sam build and sam deploy to the embedded cloud; event in, alert out; grants compared with calls
 	@$(BIN)/pytest tests/e2e -n 3 --dist loadfile --no-loadscope-reorder
 	@$(PY) -m local.granted build/calls
@@ -106,4 +113,4 @@ pins: setup ## resolve the requirement files again
 clean: ## remove what was built, and .venv
 	@rm -rf .venv .aws-sam build
 
-.PHONY: help setup fmt lint types unit functional template docs docs-verify check build e2e browser-setup browser test faults bench bench-setup demo local-up local-down invoke deploy pins clean
+.PHONY: help setup fmt lint types unit functional template docs docs-verify check build sbom e2e browser-setup browser test faults bench bench-setup demo local-up local-down invoke deploy pins clean
