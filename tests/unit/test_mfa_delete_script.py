@@ -36,10 +36,12 @@ class Fake:
     def __init__(self, tags: dict[str, str] | None = None) -> None:
         self.state, self.tags, self.calls = ["Enabled", "never"], tags or {}, list[str]()
         self.odd: dict[str, Callable[..., Any]] = {}
+        self.owners = dict[str, Any]()
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(**what: Any) -> Any:
             self.calls.append(name)
+            self.owners[name] = what.get("ExpectedBucketOwner")
             known = getattr(type(self), f"do_{name}")
             return self.odd[name](lambda: known(self, **what)) if name in self.odd else known(self, **what)
 
@@ -155,6 +157,19 @@ def test_a_proof_that_is_not_refused_is_an_alarm(run: script.Run, monkeypatch: p
     fake.odd["delete_object"] = lambda _known: None
     bucket.guarded(bucket.act)
     assert (bucket.done, "MFA delete does not work here" in bucket.error) == (False, True)
+
+
+def test_every_call_on_a_bucket_names_the_account_that_must_own_it(
+    run: script.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = Fake({"a": "1"})
+    bucket = bucket_of(run, fake, monkeypatch)
+    run.args.prove = True
+    bucket.guarded(bucket.act)
+    bucket.set_tags({"a": "2"})
+    bucket.set_tags({"a": None})
+    assert {"put_bucket_versioning", "put_object", "delete_object", "put_bucket_tagging"} <= fake.owners.keys()
+    assert set(fake.owners.values()) == {"111122223333"}
 
 
 # Tags
