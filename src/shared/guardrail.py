@@ -216,17 +216,20 @@ class Guardrail:
             claim=claim,
         )
 
-    def _committed(self, commit: Commit, claim: Claim | None) -> Claim | None:
-        """Returns the claim if its places were taken; else they are asked for later."""
-        if claim is None:
-            self.store.commit(commit)
-            return None
+    def _committed(self, commit: Commit, claim: Claim | None, *, is_first: bool = True) -> Claim | None:
+        """Returns the claim whose places were taken; None: they are asked for later.
+
+        One that is refused is made anew once, out of what the refusal tells of the topic.
+        """
         try:
             self.store.commit(commit, claim)
-        except NoPlace:
-            self.teller.know(None)
-            return self._committed(commit, None)
-        self.teller.know(claim.taken)
+        except NoPlace as refused:
+            self.teller.know(refused.topic)
+            knows = refused.topic is not None and refused.topic.confirmed
+            anew = self.teller.ahead(commit.owed) if knows and is_first else None
+            return self._committed(commit, anew, is_first=False)
+        if claim:
+            self.teller.know(claim.taken)
         return claim
 
     def note_listener(self, *, confirmed: bool) -> bool:

@@ -8,7 +8,6 @@ from botocore.exceptions import ClientError
 
 from handlers import bucket_change, sweep, version_delete
 from shared.facts import BucketKey, Tags
-from shared.pace import Pace
 from tests.functional.conftest import ACCOUNT, TAG, Stage
 from tests.functional.events import batch, event
 
@@ -118,7 +117,7 @@ def test_an_event_that_changes_nothing_costs_two_requests_to_s3_and_two_to_the_t
     assert stage.calls == ["Query", "GetBucketTagging", "GetBucketVersioning", "TransactWriteItems"]
 
 
-def test_a_place_that_is_not_free_is_asked_for_after_the_commit(stage: Stage) -> None:
+def test_a_cold_start_soon_after_another_alert_costs_one_transaction_more(stage: Stage) -> None:
     for name in ("vault", "second"):
         protected(stage, name)
     stage.invoke(bucket_change.handler, disabled(stage))
@@ -126,28 +125,10 @@ def test_a_place_that_is_not_free_is_asked_for_after_the_commit(stage: Stage) ->
     payload = disabled(stage, "second", event_id="second")
     stage.calls.clear()
     stage.invoke(bucket_change.handler, payload)
-    assert stage.calls.count("TransactWriteItems") == 2
-    assert stage.calls[-5:] == ["GetItem", "UpdateItem", "GetBucketLifecycleConfiguration", "Publish", "DeleteItem"]
+    asked = ["Query", "GetBucketTagging", "GetBucketVersioning", "TransactWriteItems", "TransactWriteItems"]
+    assert stage.calls == [*asked, "GetBucketLifecycleConfiguration", "Publish", "DeleteItem"]
     assert len(stage.subjects()) == 2
     assert stage.guard.store.owed() == []
-
-
-def test_a_commit_takes_no_place_where_nobody_listens(stage: Stage) -> None:
-    protected(stage)
-    stage.guard.store.note_listener(confirmed=False)
-    stage.guard.teller.know(None)
-    stage.invoke(bucket_change.handler, disabled(stage))
-    assert len(stage.guard.store.owed()) == 1
-
-
-def test_a_place_that_somebody_else_took_meanwhile_is_not_taken_twice(stage: Stage) -> None:
-    protected(stage)
-    stage.guard.teller.know(stage.guard.store.topic())
-    known = stage.guard.store.topic()
-    stage.guard.store.note_pace(known, Pace(messages=(stage.now,), free_at=stage.now), stage.now)
-    stage.invoke(bucket_change.handler, disabled(stage))
-    kept = stage.guard.store.topic().pace
-    assert (len(kept.messages), len(kept.criticals)) == (1, 1)
 
 
 def test_a_sweep_that_finds_no_change_writes_nothing_about_buckets(stage: Stage) -> None:

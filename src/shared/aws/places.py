@@ -1,8 +1,10 @@
 """Places for messages: what is known of the alert topic, and what a commit may take of its pace."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any
 
 from shared.pace import Allotment, Pace
 
@@ -45,11 +47,27 @@ def pace_doc(pace: Pace) -> str:
     return json.dumps(asdict(pace), default=datetime.isoformat)
 
 
-def pace_from(doc: str) -> Pace:
-    """As it was before it was stored."""
-    data = json.loads(doc)
-    for name in ("messages", "criticals"):
-        data[name] = tuple(map(datetime.fromisoformat, data[name]))
-    for name in ("free_at", "digest_at", "critical_digest_at"):
-        data[name] = datetime.fromisoformat(data[name]) if data[name] else None
-    return Pace(**data)
+def topic_from(item: Mapping[str, Any]) -> KnownTopic:
+    """What its item in the table says, in DynamoDB's types; nobody listens where there is none."""
+    doc = item.get("pace", {}).get("S", "")
+    confirmed = bool(item.get("confirmed", {}).get("BOOL", False))
+    unlogged = tuple(each["S"] for each in item.get("not_logged", {}).get("L", []) if "S" in each)
+    return KnownTopic(confirmed=confirmed, pace=_pace_from(doc), pace_doc=doc, unlogged=unlogged)
+
+
+def _pace_from(doc: str) -> Pace:
+    """As it was before it was stored. What is no pace, which somebody wrote into the table, holds no alert back."""
+    try:
+        data = json.loads(doc)
+        for name in ("messages", "criticals"):
+            data[name] = tuple(map(_time, data[name]))
+        for name in ("free_at", "digest_at", "critical_digest_at"):
+            data[name] = _time(data[name]) if data[name] else None
+        return Pace(**data)
+    except Exception:  # noqa: BLE001  # whatever is wrong with it
+        return Pace()
+
+
+def _time(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

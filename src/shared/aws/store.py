@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from shared.aws.calling import client, code
-from shared.aws.places import Claim, KnownTopic, pace_doc, pace_from
+from shared.aws.places import Claim, KnownTopic, pace_doc, topic_from
 from shared.evidence import Memory
 from shared.facts import (
     BucketKey,
@@ -56,7 +56,11 @@ class Conflict(Exception):
 
 
 class NoPlace(Exception):
-    """The places that a commit was to take were not free: nothing is written."""
+    """The places that a commit was to take were not free: nothing is written. `topic`: as it is, if DynamoDB said."""
+
+    def __init__(self, topic: KnownTopic | None) -> None:
+        super().__init__("the places for its alerts were not free")
+        self.topic = topic
 
 
 class Known(Exception):
@@ -150,7 +154,8 @@ class Store:
         puts += [_put(item) for item in _history(commit, self._keep_history)]
         items: list[Any] = [{"Put": {"TableName": self._table, **put}} for put in puts]
         if claim:
-            items.append({"Update": self._pace_update(claim.topic, claim.pace, commit.now)})
+            update = self._pace_update(claim.topic, claim.pace, commit.now)
+            items.append({"Update": update | {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}})
         try:
             self._db.transact_write_items(TransactItems=items)
         except ClientError as error:
@@ -177,12 +182,7 @@ class Store:
     def topic(self) -> KnownTopic:
         """What is known of the topic. One request, consistent."""
         answer = self._db.get_item(TableName=self._table, Key=_key("guardrail", "alert-topic"), ConsistentRead=True)
-        item: Item = dict(answer.get("Item", {}))
-        doc = item.get("pace", {}).get("S", "")
-        confirmed = bool(item.get("confirmed", {}).get("BOOL", False))
-        unlogged = tuple(each["S"] for each in item.get("not_logged", {}).get("L", []))
-        pace = pace_from(doc) if doc else Pace()
-        return KnownTopic(confirmed=confirmed, pace=pace, pace_doc=doc, unlogged=unlogged)
+        return topic_from(answer.get("Item", {}))
 
     def note_listener(self, *, confirmed: bool) -> None:
         """Keep what the sweep saw."""
@@ -208,7 +208,7 @@ class Store:
         values: Item = {":new": {"S": pace_doc(pace)}, ":quiet": _expiry(pace.quiet_from or now)}
         condition = "attribute_not_exists(pace)"
         if topic is None:
-            # alerts name those whose deletes are not logged: where there are some, the item has to be read
+            # alerts name those whose deletes are not logged: where there are some, a refusal has to tell them
             named = "attribute_not_exists(not_logged) OR size(not_logged) = :none"
             condition = f"confirmed = :yes AND ({condition} OR quiet_from < :now) AND ({named})"
             values |= {":yes": {"BOOL": True}, ":now": _expiry(now), ":none": {"N": "0"}}
@@ -324,8 +324,9 @@ def _expiry(at: datetime) -> Item:
 def _raise_as_ours(error: ClientError, commit: Commit, *, claims: bool) -> None:
     if code(error) != "TransactionCanceledException":
         raise error
-    failed = [reason.get("Code") for reason in error.response.get("CancellationReasons", [])]
-    claim_failed = [failed.pop()] if claims and failed else []
+    reasons: list[Item] = [dict(reason) for reason in error.response.get("CancellationReasons", [])]
+    of_claim = reasons.pop() if claims and reasons else {}
+    failed = [reason.get("Code") for reason in reasons]
     ids = (*commit.event_ids, *commit.own_ids)
     known = {each for each, why in zip(ids, failed, strict=False) if why == "ConditionalCheckFailed"}
     if known:
@@ -333,8 +334,8 @@ def _raise_as_ours(error: ClientError, commit: Commit, *, claims: bool) -> None:
         raise Known(event_ids, own_ids) from error
     if "ConditionalCheckFailed" in failed or "TransactionConflict" in failed:
         raise Conflict from error
-    if "ConditionalCheckFailed" in claim_failed or "TransactionConflict" in claim_failed:
-        raise NoPlace from error
+    if of_claim.get("Code") in {"ConditionalCheckFailed", "TransactionConflict"}:
+        raise NoPlace(topic_from(of_claim["Item"]) if of_claim.get("Item") else None) from error
     raise error
 
 
