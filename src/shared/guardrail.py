@@ -253,9 +253,10 @@ class Guardrail:
         gathers: bool = False,
         paced: Set[Channel] = PACED,
         claim: Claim | None = None,
+        all_owed: Sequence[Owed] | None = None,
     ) -> Report:
         """Send what is owed, as far as the pace allows. Returns the report with what became of it."""
-        sent = self.teller.tell(owed, looked, gathers=gathers, paced=paced, claim=claim)
+        sent = self.teller.tell(owed, looked, gathers=gathers, paced=paced, claim=claim, all_owed=all_owed)
         errors = (*report.errors, *sent.errors)
         return replace(report, sent=sent.paid, still_owed=sent.still_owed, errors=errors, alert_lags_s=sent.lags_s)
 

@@ -176,7 +176,8 @@ def pay(guard: Guardrail, settled: Mapping[BucketKey, Settled], report: Report) 
     now = guard.clock()
     due = [one for one in owed if one.sk in own or is_news or _is_left(one, now)]
     looked = {bucket: result.looked for bucket, result in settled.items()}
-    return guard.tell(due, looked, report, gathers=True, paced=PACED if listens else PACED - {Channel.MAIL})
+    paced = PACED if listens else PACED - {Channel.MAIL}
+    return guard.tell(due, looked, report, gathers=True, paced=paced, all_owed=owed)
 
 
 def _is_left(owed: Owed, now: datetime) -> bool:

@@ -5,14 +5,14 @@ Mail and chat: the worst singly, the rest as a digest, never faster than people 
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import batched
 
 from shared import pace, render, render_chat, runbook
 from shared.aws.buckets import Buckets
-from shared.aws.calling import AWS_ERRORS
+from shared.aws.calling import AWS_ERRORS, is_malformed
 from shared.aws.places import Claim, KnownTopic
 from shared.aws.publish import AlertTopic, Bus, ChatTopic, NotTaken, Outlet, PagerTopic, SecurityHub
 from shared.aws.store import KEEP_CLOSED, Conflict, Owed, Store
@@ -46,17 +46,32 @@ class Sent:
 
 @dataclass(slots=True, kw_only=True)
 class _Run:
-    """What the channels took of each that is owed, and what went wrong. `paced`: of mail and chat, those it may use."""
+    """What the channels took of each that is owed, and what went wrong. `paced`: of mail and chat, those it may use.
+
+    first: since when a channel waits for a change of a finding that it did not take in this run.
+    """
 
     taken: dict[Owed, set[Channel]]
     paced: Set[Channel]
     gathers: bool
     claim: Claim | None
     errors: list[Exception] = field(default_factory=list)
+    first: dict[tuple[Channel, str], datetime] = field(default_factory=dict)
 
     def note(self, ones: Sequence[Owed], channel: Channel) -> None:
         for one in ones:
             self.taken[one].add(channel)
+
+    def leave(self, ones: Iterable[Owed], channels: Iterable[Channel] | None = None) -> None:
+        """These stay owed, to the channels named or to all of their own."""
+        for one in ones:
+            for channel in channels or one.to:
+                since = self.first.get((channel, one.finding.id), one.since)
+                self.first[channel, one.finding.id] = min(since, one.since)
+
+    def is_turn_of(self, one: Owed, channel: Channel) -> bool:
+        """Whether the channel has had what came before: an end that overtakes its beginning closes nothing."""
+        return self.first.get((channel, one.finding.id), one.since) >= one.since
 
 
 class Teller:
@@ -105,15 +120,18 @@ class Teller:
         gathers: bool = False,
         paced: Set[Channel] = PACED,
         claim: Claim | None = None,
+        all_owed: Sequence[Owed] | None = None,
     ) -> Sent:
         """Send what may be sent now; the rest stays owed. `gathers`: this run also sends what others left.
 
         One message that is refused does not hold up the others; what failed is in `errors` and stays owed.
         paced: of mail and chat, those that may be sent to in this run.
         claim: the places that the commit took for these.
+        all_owed: these and what else is owed; None: it is asked for where it matters.
         """
         told = {one: self._told(one, looked) for one in owed}
         run = _Run(taken={one: set() for one in owed}, paced=paced, gathers=gathers, claim=claim)
+        self._leave_to_others(owed, all_owed, run)
         self._pass_on(Channel.PAGER, self._pager, told, run)
         self._send_paced({one: it for one, it in told.items() if paced & {*one.to}}, looked, run)
         self._pass_on(Channel.BUS, self._bus, told, run)
@@ -147,13 +165,39 @@ class Teller:
             run.note(mine, channel)
             return
         for batch in batched(mine, outlet.at_once, strict=False):
+            self._send([one for one in batch if run.is_turn_of(one, channel)], channel, outlet, told, run)
+
+    def _send(
+        self, ones: Sequence[Owed], channel: Channel, outlet: Outlet, told: Mapping[Owed, Told], run: "_Run"
+    ) -> None:
+        """Send them in one request; where that is no good, each by itself, so that one does not hold up the others."""
+        if not ones:
+            return
+        try:
+            refused = outlet.send([told[one] for one in ones])
+        except AWS_ERRORS as error:
+            if len(ones) > 1 and is_malformed(error):
+                for one in ones:
+                    self._send([one], channel, outlet, told, run)
+                return
+            run.errors.append(error)
+            run.leave(ones, [channel])
+            return
+        run.errors += [NotTaken(why) for why in refused.values()]
+        run.leave([ones[number] for number in refused], [channel])
+        run.note([one for number, one in enumerate(ones) if number not in refused], channel)
+
+    def _leave_to_others(self, owed: Sequence[Owed], all_owed: Sequence[Owed] | None, run: "_Run") -> None:
+        """Note what else is owed: earlier changes of the same findings, which another run sends, or left."""
+        if all_owed is None:
+            later = {one.finding.bucket for one in owed if one.change is not Change.OPENED and {*one.to} - PACED}
             try:
-                refused = outlet.send([told[one] for one in batch])
-            except AWS_ERRORS as error:
+                all_owed = [one for bucket in later for one in self._store.owed(bucket)]
+            except AWS_ERRORS as error:  # what is to be told now must not wait for it
                 run.errors.append(error)
-                continue
-            run.errors += [NotTaken(why) for why in refused.values()]
-            run.note([one for number, one in enumerate(batch) if number not in refused], channel)
+                return
+        mine = {one.sk for one in owed}
+        run.leave(one for one in all_owed if one.sk not in mine)
 
     def _send_paced(self, told: Mapping[Owed, Told], looked: Mapping[BucketKey, Looked], run: "_Run") -> None:
         if not told:

@@ -257,6 +257,81 @@ def test_what_one_channel_refuses_is_owed_to_that_one_alone(channels: Stage, cha
     assert {name: len(got(stage, name)) for name in INBOXES} == expected
 
 
+@pytest.mark.parametrize("channel", [Channel.PAGER, Channel.BUS, Channel.SECURITY_HUB])
+def test_no_end_overtakes_a_beginning_that_a_channel_refused(channels: Stage, channel: Channel) -> None:
+    # else the beginning, sent late, would open an incident that nothing closes
+    stage = channels
+    protected(stage)
+    client, operation, of = CLIENTS[channel](stage)
+
+    def refused(params: dict[str, Any], **_: Any) -> None:
+        if of in json.dumps(params, default=str):
+            refuse()
+
+    client.meta.events.register(f"before-parameter-build.{operation}", refused)
+    with pytest.raises(ExceptionGroup):
+        stage.invoke(bucket_change.handler, disabled(stage))
+    client.meta.events.unregister(f"before-parameter-build.{operation}", refused)
+    for name in INBOXES:
+        got(stage, name)
+    stage.later(minutes=1)
+    stage.invoke(bucket_change.handler, switched_on(stage, "vault"))
+    assert [(owed.change.value, owed.to) for owed in stage.guard.store.owed()] == [
+        ("opened", (channel,)), ("resolved", (channel,)),
+    ]  # fmt: skip
+    stage.later(minutes=5)
+    stage.invoke(sweep.handler, OWED)
+    assert stage.guard.store.owed() == []
+    if channel is Channel.PAGER:
+        assert [state for state, _ in incidents(stage)] == ["ALARM", "OK"]
+    if channel is Channel.BUS:
+        assert [one["Detail"]["change"] for one in got(stage, "bus")] == ["opened", "resolved"]
+
+
+def test_an_end_waits_while_its_beginning_is_refused_again(channels: Stage) -> None:
+    stage = channels
+    protected(stage)
+    evidence_of_debt(stage)
+    stage.later(minutes=1)
+    stage.invoke(bucket_change.handler, switched_on(stage, "vault"))
+    client, operation, of = CLIENTS[Channel.PAGER](stage)
+    refusals = ["once"]
+
+    def refused(params: dict[str, Any], **_: Any) -> None:
+        if of in json.dumps(params, default=str) and refusals:
+            refusals.pop()
+            refuse()
+
+    client.meta.events.register(f"before-parameter-build.{operation}", refused)
+    stage.later(minutes=5)
+    with pytest.raises(ExceptionGroup):
+        stage.invoke(sweep.handler, OWED)
+    assert incidents(stage) == []
+    stage.later(minutes=5)
+    stage.invoke(sweep.handler, OWED)
+    assert [state for state, _ in incidents(stage)] == ["ALARM", "OK"]
+
+
+@pytest.mark.parametrize(("channel", "why"), [(Channel.BUS, "ValidationException"),
+                                              (Channel.SECURITY_HUB, "InvalidInputException")])  # fmt: skip
+def test_an_entry_for_which_a_whole_request_is_refused_does_not_hold_up_the_others(
+    channels: Stage, channel: Channel, why: str
+) -> None:
+    stage = channels
+    client, operation, _ = CLIENTS[channel](stage)
+
+    def too_much(params: dict[str, Any], **_: Any) -> None:
+        if "poison" in json.dumps(params, default=str):
+            raise ClientError({"Error": {"Code": why, "Message": "no good"}}, operation)
+
+    client.meta.events.register_first(f"before-parameter-build.{operation}", too_much)
+    for name in ("vault", "poison", "third"):
+        stage.bucket(name)
+    with pytest.raises(ExceptionGroup, match="1 things could not be done"):
+        stage.invoke(sweep.handler, TICK)
+    assert [(owed.finding.bucket.name, owed.to) for owed in stage.guard.store.owed()] == [("poison", (channel,))]
+
+
 def test_an_entry_that_the_bus_does_not_take_stays_owed(channels: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = channels
     protected(stage)

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from botocore.loaders import JSONFileLoader, Loader
 from botocore.session import Session
 
@@ -104,3 +104,11 @@ _REFUSED = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationErr
 def is_refused(error: ClientError) -> bool:
     """Whether the caller may not do this; each service has its own word for it."""
     return code(error) in _REFUSED
+
+
+_MALFORMED = frozenset({"ValidationException", "InvalidInputException", "RequestEntityTooLarge"})
+
+
+def is_malformed(error: Exception) -> bool:
+    """Whether the request itself was no good, by its form or its size: trying it again is useless."""
+    return isinstance(error, ParamValidationError) or (isinstance(error, ClientError) and code(error) in _MALFORMED)
