@@ -1,7 +1,8 @@
 """Findings -> alerts: the one place where the text of a message is made, for people and for programs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from shared import quoting, runbook
@@ -39,15 +40,15 @@ def alert(told: Told, settings: Settings) -> Alert:
     )
 
 
-def _where(settings: Settings) -> str:
+def _where(settings: Settings, region: str) -> str:
     """The account's name, or its number, and the Region, for a subject."""
     name = quoting.quoted(settings.account_name)[1:-1] or settings.account_id
-    return f"{quoting.cut(name, 24)}, {settings.aws_region}"
+    return f"{quoting.cut(name, 24)}, {region}"
 
 
 def drill_alert(settings: Settings, now: datetime) -> Alert:
     """A marked message that only shows that alerts arrive."""
-    where = _where(settings)
+    where = _where(settings, settings.aws_region)
     text = (
         f"This is a drill of the guardrail {settings.stack_name} in {settings.aws_region}, account "
         f"{settings.account_label}, at {quoting.utc(now)}: somebody asked whether alerts arrive. Nothing happened, and "
@@ -149,16 +150,45 @@ def worst_first(all_told: Sequence[Told]) -> list[Told]:
     return sorted(all_told, key=lambda t: (not t.is_bad_news, order.index(t.finding.severity), t.finding.detected_at))
 
 
-def digests(all_told: Sequence[Told], settings: Settings, now: datetime) -> list[Alert]:
+type OfAccount = Callable[[str], Settings]
+"""What messages about an account say of it, this one or another."""
+
+
+def digests(
+    all_told: Sequence[Told], settings: Settings, now: datetime, of_account: OfAccount | None = None
+) -> list[Alert]:
     """The rest of a run that had more than it may send singly: every finding on a line of its own.
 
-    As few messages as hold all lines; the text says how to get a bucket's runbook.
+    As few messages as hold all lines; the text says how to get a bucket's runbook. of_account: None: all are ours.
     """
     entries = [(_digest_line(told, settings), _digest_entry(told)) for told in all_told]
     if not entries:
         return []
     chunks = _chunks(entries)
-    return [_digest(chunk, number, len(chunks), all_told, settings, now) for number, chunk in enumerate(chunks, 1)]
+    place = _place(all_told, of_account or (lambda _account: settings))
+    return [
+        _digest(chunk, number, len(chunks), all_told, settings, now, place) for number, chunk in enumerate(chunks, 1)
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where a digest's findings are: of which account, and how subject and text call that."""
+
+    settings: Settings
+    where: str
+    account: str
+
+
+def _place(all_told: Sequence[Told], of_account: OfAccount) -> _Place:
+    accounts = sorted({told.finding.bucket.account for told in all_told})
+    regions = sorted({told.finding.bucket.region for told in all_told})
+    settings = of_account(accounts[0])
+    if len(accounts) > 1:
+        several = f"{len(accounts)} accounts"
+        return _Place(settings=settings, where=several, account=several)
+    region = regions[0] if len(regions) == 1 else f"{len(regions)} Regions"
+    return _Place(settings=settings, where=_where(settings, region), account=f"account {settings.account_label}")
 
 
 type Entry = tuple[str, dict[str, object]]
@@ -210,18 +240,24 @@ def _digest_line(told: Told, settings: Settings) -> str:
 
 
 def _digest(
-    entries: list[Entry], number: int, of: int, all_told: Sequence[Told], settings: Settings, now: datetime
+    entries: list[Entry],
+    number: int,
+    of: int,
+    all_told: Sequence[Told],
+    settings: Settings,
+    now: datetime,
+    place: _Place,
 ) -> Alert:
     worst = worst_first(all_told)[0]
     mark = worst.finding.severity.value if worst.change in ROUTINE else label(worst)
     part = f", part {number} of {of}" if of > 1 else ""
     findings = "finding" if len(all_told) == 1 else "findings"
     what = f"{len(all_told)} more {findings}" if worst.is_bad_news else f"News of {len(all_told)} {findings}"
-    title = f"[{mark}] {what}{part} ({_where(settings)})"[:SUBJECT_LIMIT]
+    title = f"[{mark}] {what}{part} ({place.where})"[:SUBJECT_LIMIT]
     if len(all_told) == 1:
-        title = subject(mark, headline(worst), worst.finding, settings)
+        title = subject(mark, headline(worst), worst.finding, place.settings)
     text = "\n".join([
-        f"{what} of account {settings.account_label}, as of {quoting.utc(now)}{part}.",
+        f"{what} of {place.account}, as of {quoting.utc(now)}{part}.",
         "A run sends at most five alerts singly, worst first, an hour fifteen; these are the rest, reminders, and what",
         "is low or for information only.",
         "",

@@ -218,7 +218,7 @@ class Teller:
             starts += EVERY
         if allotment.digest:
             self._wait(starts)
-            alerts = render.digests(rest, self._settings, self._clock())
+            alerts = render.digests(rest, self._settings, self._clock(), self._settings_of)
             ones = [owed_by[it] for it in rest]
             self._mail(alerts, ones, run, listens=listens)
             self._to_chat([render_chat.digest(alert, self._clock()) for alert in alerts], ones, run)

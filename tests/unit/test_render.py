@@ -291,6 +291,31 @@ def test_a_digest_names_every_finding_and_splits_when_it_must() -> None:
     assert alerts[0].subject == f"[critical] 1500 more findings, part 1 of {len(alerts)} (prod, us-east-1)"
 
 
+def test_a_digest_names_the_account_and_region_that_its_findings_are_of() -> None:
+    finding = CASES["mfa-delete-missing"].finding
+
+    def told(account: str, region: str, name: str) -> Told:
+        bucket = replace(finding.bucket, account=account, region=region, name=name)
+        return Told(finding=replace(finding, bucket=bucket), change=Change.REMINDED)
+
+    def of(*all_told: Told) -> tuple[str, str]:
+        [alert] = render.digests(all_told, TOLD, finding.at, lambda account: TOLD.of_account(account, "dev"))
+        return alert.subject, alert.text.splitlines()[0]
+
+    dev, same, other = (
+        told("444455556666", "eu-west-1", "a"),
+        told("444455556666", "eu-west-1", "b"),
+        told("777788889999", "us-east-1", "c"),
+    )
+    assert of(dev)[0].endswith("a (dev, eu-west-1)")
+    subject, text = of(dev, same)
+    assert subject.endswith("(dev, eu-west-1)")
+    assert "of account dev (444455556666)" in text
+    subject, text = of(dev, other)
+    assert subject.endswith("(2 accounts)")
+    assert "of 2 accounts, as of" in text
+
+
 def test_four_hundred_findings_of_ordinary_buckets_are_one_digest() -> None:
     finding = CASES["mfa-delete-missing"].finding
     names = [f"acme-prod-backup-{n:03}-eu-west-1" for n in range(400)]

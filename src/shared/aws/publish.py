@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,6 +13,7 @@ from shared import render_bus, render_hub, render_pager
 from shared.aws import calling
 from shared.aws.calling import code
 from shared.finding import Alert, Told
+from shared.render import OfAccount
 from shared.settings import Settings
 
 _UNFIT = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -58,10 +59,6 @@ class AlertTopic:
                 raise
             return False  # a topic that is gone has none
         return int(attributes.get("SubscriptionsConfirmed", "0")) > 0
-
-
-type OfAccount = Callable[[str], Settings]
-"""What messages about an account say of it, this one or another."""
 
 
 class NotTaken(Exception):
