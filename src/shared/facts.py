@@ -140,7 +140,8 @@ SPOKE = "spoke"
 class Spoke:
     """An account and Region that forwards its events here. `heard_at`: when its last hello came, aware UTC.
 
-    `leads`: of its account's Regions the one that is asked about what an account has once: its root user and its name.
+    `leads`: it lies in the hub's Region, which spoke.yaml needs in every account, and is the one that is asked about
+    what an account has once: its root user and its name.
     """
 
     account: str

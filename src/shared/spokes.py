@@ -43,9 +43,11 @@ def run(guard: Guardrail, event: Any, deadline: Deadline) -> Report:
 
 def give_turns(guard: Guardrail, spokes: "Spokes") -> tuple[Exception, ...]:
     """A message for every spoke. What goes wrong is returned: home is swept all the same."""
+    home = guard.settings
     try:
-        away = [s for s in spokes.roster.spokes(guard.clock()) if not guard.settings.is_home(s.account, s.region)]
-        spokes.roster.give_turns([parse_spokes.turn(spoke) for spoke in away])
+        away = [s for s in spokes.roster.spokes(guard.clock()) if not home.is_home(s.account, s.region)]
+        turns = [parse_spokes.turn(replace(spoke, leads=spoke.region == home.aws_region)) for spoke in away]
+        spokes.roster.give_turns(turns)
     except Exception as error:  # noqa: BLE001  # raised at the end of the sweep
         error.add_note("while giving the spokes their turns")
         return (error,)
@@ -118,6 +120,7 @@ def _told(guard: Guardrail, run_: _Run) -> Report:
     )
     owed = [one for settled in run_.settled.values() for one in settled.owed]
     report = guard.tell(owed, {key: settled.looked for key, settled in run_.settled.items()}, report)
-    for body, reason in run_.useless:
-        guard.dead_letters.put(body, reason)
+    if not report.errors:  # else the whole batch comes again, and these with it
+        for body, reason in run_.useless:
+            guard.dead_letters.put(body, reason)
     return report

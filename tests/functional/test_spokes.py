@@ -258,7 +258,7 @@ def test_each_spoke_gets_one_turn_and_of_each_account_one_leads(hub: Hub) -> Non
     hub.stage.invoke(sweep.handler, {"sweep": "scheduled"})
     turns = [json.loads(body)["spoke"] for body in hub.turns()]
     assert sorted((turn["account"], turn["region"], turn["leads"]) for turn in turns) == [
-        (ACCOUNT, "eu-west-1", True), (DEV, "eu-west-1", True), (DEV, "us-east-1", False), (LAB, "us-east-1", True),
+        (ACCOUNT, "eu-west-1", False), (DEV, "eu-west-1", False), (DEV, "us-east-1", True), (LAB, "us-east-1", True),
     ]  # fmt: skip
     hub.stage.invoke(sweep.handler, {"sweep": "owed"})
     assert hub.turns() == []
@@ -268,8 +268,33 @@ def test_root_is_looked_at_once_per_account(hub: Hub) -> None:
     for account, region in PLACES:
         hub.hello(account, region)
     hub.sweep()
-    assert "root-mfa-absent" in hub.findings("", DEV, "eu-west-1")
-    assert hub.findings("", DEV, "us-east-1") == {}
+    assert "root-mfa-absent" in hub.findings("", DEV, "us-east-1")
+    assert hub.findings("", DEV, "eu-west-1") == {}
+
+
+def test_a_region_that_joins_later_does_not_take_root_over(hub: Hub) -> None:
+    # its findings are the Region's: those of the one before would stay open for ever
+    hub.hello(DEV, "us-east-1")
+    hub.sweep()
+    hub.hello(DEV, "ap-south-1")
+    hub.sweep()
+    assert "root-mfa-absent" in hub.findings("", DEV, "us-east-1")
+    assert hub.findings("", DEV, "ap-south-1") == {}
+
+
+def test_a_reminder_of_a_spokes_finding_bears_that_accounts_name(hub: Hub) -> None:
+    hub.bucket("vault", DEV, "eu-west-1", mfa_delete="Enabled")
+    hub.hello(DEV, "eu-west-1")
+    hub.stage.mfa_delete["vault"] = "Disabled"
+    hub.stage.invoke(bucket_change.handler, turned_off("vault", DEV, "eu-west-1"))
+    hub.stage.later(hours=5)
+    hub.hello(DEV, "eu-west-1")
+    hub.sweep()
+    hub.stage.messages()
+    hub.stage.later(minutes=10)
+    hub.stage.invoke(sweep.handler, {"sweep": "owed"})
+    [message] = [m for m in hub.stage.messages() if "vault" in m["Subject"]]
+    assert message["Subject"] == "[critical] Still: MFA delete turned OFF: vault (dev, eu-west-1)"
 
 
 def test_what_a_sweep_cannot_do_in_one_spoke_is_reported_for_that_message_alone(
@@ -316,6 +341,20 @@ def test_a_message_that_is_neither_goes_to_the_dead_letters(hub: Hub, body: str)
     answer = hub.stage.invoke(sweep.handler, batch(body))
     [(kept, attributes)] = hub.stage.drain(hub.stage.env["DEAD_LETTER_URL"])
     assert (kept, answer["rejected"], answer["batchItemFailures"]) == (body, [attributes["reason"]], [])
+
+
+def test_a_batch_that_comes_again_brings_no_useless_message_twice(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ClientError({"Error": {"Code": "InternalError", "Message": ""}}, "Publish")
+
+    hub.bucket("vault", DEV, "us-east-1")
+    hello = {"source": "aws.events", "detail-type": "Scheduled Event", "account": DEV, "region": "us-east-1"}
+    monkeypatch.setattr(hub.stage.guard.topic, "publish", refuse)
+    with pytest.raises(ExceptionGroup):
+        hub.stage.invoke(sweep.handler, batch("no JSON", hello))
+    assert hub.stage.drain(hub.stage.env["DEAD_LETTER_URL"]) == []
+    assert hub.stage.invoke(sweep.handler, batch("no JSON", hello))["batchItemFailures"] == []
+    assert len(hub.stage.drain(hub.stage.env["DEAD_LETTER_URL"])) == 1
 
 
 # ---- a spoke that does not answer ----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ spoke   <account>            what the account is called
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from itertools import batched, groupby
+from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 from shared.aws.calling import WORKERS, client
@@ -48,13 +48,8 @@ class Roster:
         return datetime.fromisoformat(item["heard_at"]["S"]) if item else spoke.heard_at
 
     def spokes(self, now: datetime) -> list[Spoke]:
-        """All that are not forgotten, the first Region of each account leading. A request per megabyte (12,000)."""
-        found = sorted(self._read(now), key=lambda spoke: (spoke.account, spoke.region))
-        return [
-            Spoke(account=account, region=spoke.region, heard_at=spoke.heard_at, leads=not number)
-            for account, of_account in groupby(found, key=lambda spoke: spoke.account)
-            for number, spoke in enumerate(of_account)
-        ]
+        """All that are not forgotten. A request per megabyte (12,000)."""
+        return sorted(self._read(now), key=lambda spoke: (spoke.account, spoke.region))
 
     def _read(self, now: datetime) -> Iterator[Spoke]:
         pages = self._db.get_paginator("query").paginate(
