@@ -18,12 +18,17 @@ DESCRIPTION_LIMIT = 2500
 _MARKUP = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "[": "(", "]": ")", "`": "'", "*": "'", "@": "(at)"})
 
 
-def message(told: Told, alert: Alert, settings: Settings) -> str:
-    """One finding: the alert's subject, the short text, and what to do next; all of a finding in one thread."""
+def message(told: Told, alert: Alert, settings: Settings, *, home: Settings) -> str:
+    """One finding: the alert's subject, the short text, and what to do next; all of a finding in one thread.
+
+    settings: of the bucket's account; home: of ours, which the command knows alone.
+    """
     finding = told.finding
     steps = []
     if told.is_bad_news and finding.bucket.is_bucket:
-        steps.append(f"The runbook: {settings.command} runbook {finding.bucket.name}")
+        is_home = home.is_home(finding.bucket.account, finding.bucket.region)
+        page = f"{settings.command} runbook {finding.bucket.name}" if is_home else "it is in the mail"
+        steps.append(f"The runbook: {page}")
     if told.is_bad_news and finding.is_open:
         steps.append(f'Seen: {settings.command} ack {finding.short_id} --why "..."')
     return _document(
@@ -68,4 +73,4 @@ def _document(
 
 
 def _tame(text: str) -> str:
-    return text.translate(_MARKUP)
+    return text.translate(_MARKUP).replace("://", ":(//)")  # Slack makes a link of a bare address

@@ -65,7 +65,7 @@ def asff(told: Told, settings: Settings, home: Settings) -> Asff:
         "Severity": {"Label": _LABELS[f.severity], "Original": f.severity.value},
         "Title": quoting.cut(f"{headline(told)}: {subject_name(f, settings)}", TITLE_LIMIT),
         "Description": quoting.cut(news(told, settings), DESCRIPTION_LIMIT),
-        "Remediation": {"Recommendation": {"Text": _remedy(f, settings)}},
+        "Remediation": {"Recommendation": {"Text": _remedy(f, home)}},
         "ProductFields": {
             "ProviderName": "mfa-delete-guardrail",
             "finding_id": f.short_id,
@@ -118,10 +118,13 @@ def _resource(f: Finding, settings: Settings) -> dict[str, str]:
     return {"Type": "AwsAccount", "Id": f"AWS::::Account:{f.bucket.account}", **place}
 
 
-def _remedy(f: Finding, settings: Settings) -> str:
+def _remedy(f: Finding, home: Settings) -> str:
+    """The command knows our own account and Region alone."""
+    if not home.is_home(f.bucket.account, f.bucket.region):
+        return "The runbook is in the mail of this finding."
     if f.bucket.is_bucket:
-        return f"The runbook of this bucket: {settings.command} runbook {f.bucket.name}"
-    return f"What is wrong, and what mends it: {settings.command} doctor"
+        return f"The runbook of this bucket: {home.command} runbook {f.bucket.name}"
+    return f"What is wrong, and what mends it: {home.command} doctor"
 
 
 def _time(at: datetime) -> str:

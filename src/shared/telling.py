@@ -214,7 +214,7 @@ class Teller:
             alert = self._single(it, looked)
             self._mail([alert], [owed_by[it]], run, listens=listens)
             of_account = self._settings_of(it.finding.bucket.account)
-            self._to_chat([render_chat.message(it, alert, of_account)], [owed_by[it]], run)
+            self._to_chat([render_chat.message(it, alert, of_account, home=self._settings)], [owed_by[it]], run)
             starts += EVERY
         if allotment.digest:
             self._wait(starts)

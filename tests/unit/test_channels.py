@@ -148,7 +148,7 @@ def test_the_description_says_bucket_who_and_whom_to_call() -> None:
 
 def chat(told: Told) -> dict[str, Any]:
     """The parsed message."""
-    found: dict[str, Any] = json.loads(render_chat.message(told, render.alert(told, ALL), ALL))
+    found: dict[str, Any] = json.loads(render_chat.message(told, render.alert(told, ALL), ALL, home=ALL))
     return found
 
 
@@ -184,6 +184,21 @@ def test_nothing_that_others_chose_is_a_link_a_mention_or_a_format_in_chat() -> 
     )
     content = chat(Told(finding=finding, change=Change.OPENED))["content"]
     assert not set("<>[]`*@") & set(content["description"] + content["title"])
+    assert "://" not in content["description"]  # Slack makes a link of a bare address
+
+
+def test_no_message_names_a_command_that_knows_nothing_of_another_accounts_bucket() -> None:
+    # `guardrail runbook` looks at the hub's own account and Region
+    away = replace(OFF, bucket=replace(OFF.bucket, account="444455556666"))
+    told, dev = Told(finding=away, change=Change.OPENED), ALL.of_account("444455556666", "dev")
+    message = json.loads(render_chat.message(told, render.alert(told, dev), dev, home=ALL))
+    assert "The runbook: it is in the mail" in message["content"]["nextSteps"]
+    remedy = render_hub.asff(told, dev, ALL)["Remediation"]
+    assert "guardrail runbook" not in json.dumps(remedy) + json.dumps(message)
+    at_home = json.loads(
+        render_chat.message(Told(finding=OFF, change=Change.OPENED), render.alert(told, ALL), ALL, home=ALL)
+    )
+    assert f"runbook {OFF.bucket.name}" in at_home["content"]["nextSteps"][0]
 
 
 # ---- the bus and Security Hub ---------------------------------------------------------------------------------------
@@ -288,7 +303,9 @@ def test_every_channel_takes_whatever_others_chose(bucket: str, chosen: str, con
     assert subject.isascii()
     assert subject.isprintable()
     jsonschema.validate(json.loads(message), schema("pager"))
-    jsonschema.validate(json.loads(render_chat.message(told, render.alert(told, stack), stack)), schema("chat"))
+    jsonschema.validate(
+        json.loads(render_chat.message(told, render.alert(told, stack), stack, home=stack)), schema("chat")
+    )
     jsonschema.validate(dict(render_hub.asff(told, stack, stack)), schema("asff"))
     detail = str(render_bus.entry(told, stack)["Detail"])
     jsonschema.validate(json.loads(detail), schema("event"))
