@@ -425,6 +425,25 @@ def test_what_a_version_without_channels_left_owed_is_mailed(channels: Stage) ->
     assert incidents(stage) == []
 
 
+def test_what_is_owed_of_a_control_that_this_version_does_not_know_holds_up_no_other(channels: Stage) -> None:
+    # as after a deployment that was rolled back
+    stage = channels
+    protected(stage)
+    evidence_of_debt(stage)
+    [owed] = stage.guard.store.owed()
+    db = boto3.client("dynamodb")
+    item = db.get_item(TableName="guardrail", Key={"pk": {"S": "owed"}, "sk": {"S": owed.sk}})["Item"]
+    later = json.dumps(json.loads(item["doc"]["S"]) | {"control": "of-a-later-version"})
+    db.put_item(TableName="guardrail", Item={**item, "sk": {"S": f"0{owed.sk}"}, "doc": {"S": later}})
+    stage.later(minutes=3)
+    with pytest.raises(ExceptionGroup) as caught:
+        stage.invoke(sweep.handler, OWED)
+    assert "of-a-later-version" in str(caught.value.exceptions[0])
+    assert len(stage.subjects()) == 1
+    assert [name.rsplit("-", 1)[0] for _, name in incidents(stage)] == ["mfa-delete-disabled"]
+    assert [left.finding.control for left in stage.guard.store.owed()] == ["of-a-later-version"]
+
+
 def test_a_loud_drill_reaches_mail_pager_chat_and_bus_and_leaves_no_finding(channels: Stage) -> None:
     stage = channels
     stage.invoke(guardrail_health.handler, {"health": "loud"})
