@@ -118,7 +118,9 @@ def _told(guard: Guardrail, run_: _Run) -> Report:
         rejected=tuple(reason for _, reason in run_.useless),
         failed_messages=tuple(run_.failed),
     )
-    owed = [one for settled in run_.settled.values() for one in settled.owed]
+    now = guard.clock()
+    # what is older the schedule sends that only pays, or has sent while this batch went on
+    owed = [one for settled in run_.settled.values() for one in settled.owed if now - one.since <= sweep.PATIENCE]
     report = guard.tell(owed, {key: settled.looked for key, settled in run_.settled.items()}, report)
     if not report.errors:  # else the whole batch comes again, and these with it
         for body, reason in run_.useless:

@@ -19,7 +19,7 @@ from handlers import bucket_change, sweep, version_delete
 from shared.aws import calling
 from shared.aws import spokes as adapter
 from shared.aws.buckets import RootUser
-from shared.facts import GUARDRAIL, BucketKey
+from shared.facts import GUARDRAIL, BucketKey, Spoke
 from shared.finding import Status
 from shared.guardrail import Guardrail
 from shared.settings import from_env
@@ -106,6 +106,11 @@ class Hub:
         """A whole sweep: home's, then the turns that it gave. Returns what each turn answered."""
         self.stage.invoke(sweep.handler, {"sweep": "scheduled"})
         return [self.stage.invoke(sweep.handler, batch(body)) for body in self.turns()]
+
+    def sweep_in_one_batch(self) -> dict[str, Any]:
+        """The same, with all turns in one batch."""
+        self.stage.invoke(sweep.handler, {"sweep": "scheduled"})
+        return self.stage.invoke(sweep.handler, batch(*self.turns()))
 
     def turns(self) -> list[str]:
         """The messages that wait in the spoke queue."""
@@ -316,6 +321,31 @@ def test_what_a_sweep_cannot_do_in_one_spoke_is_reported_for_that_message_alone(
     [failed] = answer["batchItemFailures"]
     number = int(failed["itemIdentifier"].removeprefix("message-"))
     assert json.loads(bodies[number])["spoke"]["account"] == LAB
+
+
+def test_what_a_long_batch_found_first_is_not_told_again_after_the_schedule_sent_it(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for account in (DEV, LAB):
+        hub.bucket(f"vault-{account}", account, "us-east-1")
+        hub.spokes.roster.hear(Spoke(account=account, region="us-east-1", heard_at=hub.stage.now))
+    note_name = hub.spokes.note_name
+
+    def slow(spoke: Spoke) -> None:
+        note_name(spoke)
+        if spoke.account == LAB:
+            hub.stage.later(minutes=3)
+            hub.stage.invoke(sweep.handler, {"sweep": "owed"})
+
+    monkeypatch.setattr(hub.spokes, "note_name", slow)
+    hub.sweep_in_one_batch()
+    hub.stage.later(minutes=5)
+    hub.stage.invoke(sweep.handler, {"sweep": "owed"})
+    told = [subject for subject in hub.stage.subjects() if "vault" in subject]
+    assert sorted(told) == [
+        "[high] MFA delete is not on: vault-444455556666 (dev, us-east-1)",
+        "[high] MFA delete is not on: vault-777788889999 (dev, us-east-1)",
+    ]
 
 
 def test_with_no_time_left_no_further_spoke_is_begun(hub: Hub) -> None:
