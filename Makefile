@@ -68,7 +68,7 @@ sbom: setup ## write build/sbom: CycloneDX of what is deployed, and of the tools
 	@$(SBOM) requirements-dev.txt --output-file build/sbom/tools.cdx.json
 
 e2e: setup build ## sam build and sam deploy to the embedded cloud; event in, alert out; grants compared with calls
-	@$(BIN)/pytest tests/e2e -n 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest tests/e2e -n 2 --dist loadfile --no-loadscope-reorder
 	@$(PY) -m local.granted build/calls
 
 browser-setup: ## make sure that Chromium is there (as root: Debian's package)
