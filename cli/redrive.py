@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from cli.stack import Stack
-from shared import parse
+from shared import parse, parse_watch
 from shared.aws.calling import AWS_ERRORS
 from shared.evidence import WORD_OF_AN_EVENT
-from shared.facts import BadEvent, Trigger
+from shared.facts import GUARDRAIL, BadEvent, BucketKey, Trigger
 
 HIDE_S = 300
 """How long a message is ours; what is not done by then is in the queue again."""
@@ -111,17 +111,19 @@ def _target(stack: Stack, event: Any) -> tuple[str, str]:
 
     `too old`: a function would not take its word any more, and would say nothing; `guardrail replay` judges it.
     """
-    payload = json.dumps(event)
+    payload, now = json.dumps(event), stack.guard.clock()
+    own = BucketKey(account=stack.settings.account_id, region=stack.settings.aws_region, name=GUARDRAIL)
     for output, reads in (
         ("SweepFunctionName", parse.sweep),
         ("BucketChangeFunctionName", parse.bucket_change),
         ("DeleteQueueUrl", parse.version_delete),
+        ("HealthFunctionName", lambda raw: parse_watch.guardrail_change(raw, own, now)),
     ):
         try:
             trigger = reads(event)
         except BadEvent:
             continue
-        if isinstance(trigger, Trigger) and stack.guard.clock() - trigger.at > WORD_OF_AN_EVENT:
+        if isinstance(trigger, Trigger) and now - trigger.at > WORD_OF_AN_EVENT:
             return "too old", payload
         if output in stack.outputs:
             return output, payload

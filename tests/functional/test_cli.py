@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from cli.main import guardrail
 from cli.stack import Stack
-from handlers import bucket_change, sweep, version_delete
+from handlers import bucket_change, guardrail_health, sweep, version_delete
 from shared.evidence import Memory
 from shared.facts import BucketKey, BucketState, LastLook, MfaDelete, Trigger, TriggerKind, Versioning
 from shared.finding import Status
@@ -17,7 +17,11 @@ from tests.functional.conftest import Stage
 from tests.functional.events import batch, event
 from tests.functional.test_handlers import TICK, disabled, exempt, key, protected
 
-FUNCTIONS = {"SweepFunctionName": sweep, "BucketChangeFunctionName": bucket_change}
+FUNCTIONS = {
+    "SweepFunctionName": sweep,
+    "BucketChangeFunctionName": bucket_change,
+    "HealthFunctionName": guardrail_health,
+}
 
 
 @pytest.fixture
@@ -210,6 +214,14 @@ def test_what_failed_is_replayed_once_and_what_is_useless_stays(deployed: Stage)
     deployed.guard.dead_letters.put("no json", "the message is not JSON")
     assert "dropped" in run("redrive", "--drop-rejected").stdout
     assert deployed.drain(dead) == []
+
+
+def test_redrive_gives_the_guardrails_own_events_back_to_the_function_that_takes_them(deployed: Stage) -> None:
+    touched = event("disable-rule.our-rule", "vault", at=deployed.now)
+    for each in (touched, {"health": "scheduled"}):
+        deployed.sqs.send_message(QueueUrl=Stack("x").outputs["OnFailureUrl"], MessageBody=json.dumps(each))
+    rows = [json.loads(line) for line in run("redrive", "--dry-run", "--json").stdout.splitlines()]
+    assert [(row["done"], row["to"]) for row in rows] == [("waiting", "HealthFunction")] * 2
 
 
 def test_without_a_stack_status_still_judges_and_the_others_say_what_to_do(
