@@ -65,7 +65,11 @@ def _find(guard: Guardrail, short_id: str) -> tuple[BucketKey, Memory, Finding]:
     ]
     if not found:
         raise Trouble(f"there is no finding {short_id} in the table of this stack; guardrail status lists them")
-    [one] = found[:1]
+    if len(found) > 1:
+        raise Trouble(
+            f"{short_id} stands for {len(found)} findings, so none was acknowledged; guardrail status lists them"
+        )
+    [one] = found
     if one[2].status is not Status.OPEN:
         raise Trouble(f"finding {short_id} is {one[2].status.value} already")
     return one

@@ -137,10 +137,14 @@ class Teller:
         run = _Run(taken={one: set() for one in owed}, paced=paced, gathers=gathers, claim=claim)
         run.errors += [UnknownControl(one.finding.control) for one in owed if one not in told]
         self._leave_to_others(owed, all_owed, run)
-        self._pass_on(Channel.PAGER, self._pager, told, run)
-        self._send_paced({one: it for one, it in told.items() if paced & {*one.to}}, looked, run)
-        self._pass_on(Channel.BUS, self._bus, told, run)
-        self._pass_on(Channel.SECURITY_HUB, self._hub, told, run)
+        by_pace = {one: it for one, it in told.items() if paced & {*one.to}}
+        steps: tuple[Callable[[], None], ...] = (
+            lambda: self._pass_on(Channel.PAGER, self._pager, told, run),
+            lambda: self._send_paced(by_pace, looked, run),
+            lambda: self._pass_on(Channel.BUS, self._bus, told, run),
+            lambda: self._pass_on(Channel.SECURITY_HUB, self._hub, told, run),
+        )
+        run.errors += _tried(steps)
         done = [one for one in owed if self._pay(one, run)]
         mailed = [one for one in done if Channel.MAIL in run.taken[one]]
         now = self._clock()
@@ -156,12 +160,13 @@ class Teller:
         """A marked message down every channel but Security Hub, where it would be a finding."""
         now = self._clock()
         alert = render.drill_alert(self._settings, now)
-        self.topic.publish(alert)
-        if self._chat:
-            self._chat.publish(render_chat.digest(alert, now))
-        for outlet in (self._pager, self._bus):
-            if outlet:
-                outlet.drill(now)
+        chat, pager, bus = self._chat, self._pager, self._bus
+        steps: list[Callable[[], None]] = [lambda: self.topic.publish(alert)]
+        steps += [lambda: chat.publish(render_chat.digest(alert, now))] if chat else []
+        steps += [lambda: pager.drill(now)] if pager else []
+        steps += [lambda: bus.drill(now)] if bus else []
+        if errors := _tried(steps):
+            raise ExceptionGroup(f"{len(errors)} of {len(steps)} channels did not take the drill", errors)
 
     def _pass_on(self, channel: Channel, outlet: Outlet | None, told: Mapping[Owed, Told], run: "_Run") -> None:
         """Send at once what a channel without a pace is owed. A channel that is no more is owed nothing."""
@@ -337,6 +342,17 @@ def _wanted(told: Sequence[Told]) -> tuple[int, int]:
     """How many want to go singly: critical ones, and others."""
     single = [_is_critical(one) for one in told if _is_single(one)]
     return single.count(True), single.count(False)
+
+
+def _tried(steps: Sequence[Callable[[], None]]) -> list[Exception]:
+    """Take each step, whatever becomes of the others: one channel that fails must not silence the rest."""
+    errors: list[Exception] = []
+    for step in steps:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001  # raised by the run in the end, when what was sent is paid
+            errors.append(error)
+    return errors
 
 
 def _is_single(told: Told) -> bool:

@@ -496,3 +496,32 @@ def test_the_time_from_the_call_to_the_alert_is_sent_and_what_is_resolved(
     sent = metrics(capsys.readouterr().out)
     assert sent["FindingResolved"] == [1]
     assert "AlertLag" not in sent  # it tells how late bad news is
+
+
+def test_a_form_that_cannot_be_made_takes_nothing_back_from_the_other_channels(
+    channels: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = channels
+    protected(stage)
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise ValueError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shared.render.alert", broken)
+        with pytest.raises(ExceptionGroup, match="1 things could not be done"):
+            stage.invoke(bucket_change.handler, disabled(stage))
+    assert [state for state, _ in incidents(stage)] == ["ALARM"]
+    assert [one["Detail"]["change"] for one in got(stage, "bus")] == ["opened"]
+    [owed] = stage.guard.store.owed()
+    assert set(owed.to) == {Channel.MAIL, Channel.CHAT}
+
+
+def test_a_drill_tries_every_channel_and_fails_if_one_did(channels: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = channels
+    with monkeypatch.context() as patch:
+        patch.setattr(stage.guard.topic, "publish", lambda _alert: refuse())
+        with pytest.raises(ExceptionGroup, match="1 of 4 channels did not take the drill"):
+            stage.invoke(guardrail_health.handler, {"health": "loud"})
+    assert incidents(stage) == [("ALARM", "drill-guardrail"), ("OK", "drill-guardrail")]
+    assert (len(got(stage, "chat")), len(got(stage, "bus"))) == (1, 1)

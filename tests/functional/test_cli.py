@@ -12,7 +12,7 @@ from cli.stack import Stack
 from handlers import bucket_change, guardrail_health, sweep, version_delete
 from shared.evidence import Memory
 from shared.facts import BucketKey, BucketState, LastLook, MfaDelete, Trigger, TriggerKind, Versioning
-from shared.finding import Status
+from shared.finding import Finding, Status
 from tests.functional.conftest import Stage
 from tests.functional.events import batch, event
 from tests.functional.test_handlers import TICK, disabled, exempt, key, protected
@@ -93,6 +93,14 @@ def test_an_acknowledgement_can_be_tried_first_and_its_mistakes_are_one_sentence
     assert "say why" in str(run("ack", found, "--why", "  ").exception)
     run("ack", found, "--why", "x")
     assert "is acknowledged already" in str(run("ack", found, "--why", "x").exception)
+
+
+def test_digits_that_two_findings_share_acknowledge_neither(deployed: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("vault", "second"):
+        deployed.bucket(name)
+    deployed.invoke(sweep.handler, TICK)
+    monkeypatch.setattr(Finding, "short_id", "00000000")
+    assert "stands for 2 findings, so none was acknowledged" in str(run("ack", "00000000", "--why", "x").exception)
 
 
 def test_a_finding_of_another_account_is_acknowledged_by_its_digits_too(deployed: Stage) -> None:
