@@ -57,7 +57,7 @@ def main() -> None:
     setattr(BaseClient, "_make_api_call", make)  # noqa: B010  # no public place shows parameters as they were given
     setattr(URLLib3Session, "send", send)  # noqa: B010
     getattr(importlib.import_module(module), name)(json.loads(Path(event).read_text()), None)
-    Path(out).write_text(json.dumps({"calls": calls, "answers": answers}))
+    Path(out).write_text(json.dumps({"calls": calls, "answers": answers}, default=str))
 
 
 if __name__ == "__main__":
