@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from local import emulator, topics
+from local import emulator, permissions, topics
 from local.clock import Clock
 
 Alarm = dict[str, Any]
@@ -178,22 +178,8 @@ def _is_admitted(topic_arn: str, alarm_arn: str) -> bool:
     """As ministack asks for S3's notifications, with one key more: a service is what publishes."""
     topic = emulator.sns._topic_by_arn_any_scope(topic_arn)
     policy = topic["attributes"].get("Policy") if topic else ""
-    account = emulator.responses.get_account_id()
-    context = emulator.iam_evaluator.EvalContext(
-        principal_arn="*",
-        principal_type="Service",
-        principal_account="",
-        action="sns:Publish",
-        resource_arn=topic_arn,
-        region=emulator.responses.get_region(),
-        service_context={
-            "aws:sourcearn": alarm_arn,
-            "aws:sourceaccount": account,
-            "aws:sourceowner": account,
-            "aws:principalisawsservice": "true",
-        },
-    )
     if not policy:
         return False
-    decision = emulator.iam_evaluator.evaluate_resource_policy(policy, context, service=_SENDER).decision
-    return bool(decision == "Allow")
+    account = emulator.responses.get_account_id()
+    keys = {"aws:sourceowner": account, "aws:principalisawsservice": "true"}
+    return permissions.service_may(policy, _SENDER, "sns:Publish", topic_arn, alarm_arn, keys)

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from local import emulator, forwarding, topics
+from local import emulator, forwarding, permissions, topics
 
 _SENDER = "events.amazonaws.com"
 _LOG = logging.getLogger("local.dead_letters")
@@ -71,20 +71,7 @@ def _function(target_arn: str) -> Any:
 
 def _function_allows(target_arn: str, rule_arn: str) -> bool:
     record, _, _ = emulator.lambda_svc._get_func_record_for_ref(target_arn)
-    context = emulator.iam_evaluator.EvalContext(
-        principal_arn="*",
-        principal_type="Service",
-        principal_account="",
-        action="lambda:InvokeFunction",
-        resource_arn=target_arn,
-        region=emulator.responses.get_region(),
-        service_context={
-            "aws:sourcearn": rule_arn,
-            "aws:sourceaccount": emulator.responses.get_account_id(),
-        },
-    )
-    found = emulator.iam_evaluator.evaluate_resource_policy(record.get("policy"), context, service=_SENDER)
-    return bool(found.decision == "Allow")
+    return permissions.service_may(record.get("policy"), _SENDER, "lambda:InvokeFunction", target_arn, rule_arn)
 
 
 def _queue_allows(target_arn: str, rule_arn: str) -> bool:

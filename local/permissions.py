@@ -1,7 +1,7 @@
 """Where ministack names an action or a resource otherwise than AWS's service authorization reference does."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from local import emulator
@@ -11,6 +11,29 @@ def install() -> None:
     """Stand in front of ministack's mapping of calls to actions and resources."""
     emulator.iam_actions.extract_iam_action = _with_reads(emulator.iam_actions.extract_iam_action)
     emulator.iam_actions.extract_resource_arn = _with_default_bus(emulator.iam_actions.extract_resource_arn)
+
+
+def service_may(
+    policy: Any, service: str, action: str, resource_arn: str, source_arn: str, context: Mapping[str, str] | None = None
+) -> bool:
+    """Whether a resource's policy lets a service of AWS act there on behalf of `source_arn`, of this account.
+
+    context: condition keys besides aws:SourceArn and aws:SourceAccount, in lower case.
+    """
+    asked = emulator.iam_evaluator.EvalContext(
+        principal_arn="*",
+        principal_type="Service",
+        principal_account="",
+        action=action,
+        resource_arn=resource_arn,
+        region=emulator.responses.get_region(),
+        service_context={
+            "aws:sourcearn": source_arn,
+            "aws:sourceaccount": emulator.responses.get_account_id(),
+            **(context or {}),
+        },
+    )
+    return bool(emulator.iam_evaluator.evaluate_resource_policy(policy, asked, service=service).decision == "Allow")
 
 
 _VERBS = {"GET": "Get", "DELETE": "Delete"}

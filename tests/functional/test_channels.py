@@ -1,7 +1,8 @@
 """Every channel on moto: each gets its own form, once; what one refuses stays owed to that one alone."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
@@ -230,10 +231,9 @@ CLIENTS: dict[Channel, Callable[[Any], tuple[Any, str, str]]] = {
 }
 
 
-@pytest.mark.parametrize("channel", CLIENTS)
-def test_what_one_channel_refuses_is_owed_to_that_one_alone(channels: Stage, channel: Channel) -> None:
-    stage = channels
-    protected(stage)
+@contextmanager
+def refusing(stage: Stage, channel: Channel) -> Iterator[None]:
+    """Meanwhile every call on this channel is refused."""
     client, operation, of = CLIENTS[channel](stage)
 
     def refused(params: dict[str, Any], **_: Any) -> None:
@@ -241,12 +241,19 @@ def test_what_one_channel_refuses_is_owed_to_that_one_alone(channels: Stage, cha
             refuse()
 
     client.meta.events.register(f"before-parameter-build.{operation}", refused)
-    with pytest.raises(ExceptionGroup, match="1 things could not be done"):
+    yield
+    client.meta.events.unregister(f"before-parameter-build.{operation}", refused)
+
+
+@pytest.mark.parametrize("channel", CLIENTS)
+def test_what_one_channel_refuses_is_owed_to_that_one_alone(channels: Stage, channel: Channel) -> None:
+    stage = channels
+    protected(stage)
+    with refusing(stage, channel), pytest.raises(ExceptionGroup, match="1 things could not be done"):
         stage.invoke(bucket_change.handler, disabled(stage))
     assert len(stage.messages()) == 1
     [owed] = stage.guard.store.owed()
     assert owed.to == (channel,)
-    client.meta.events.unregister(f"before-parameter-build.{operation}", refused)
     for name in INBOXES:
         got(stage, name)
     stage.later(minutes=3)
@@ -262,16 +269,8 @@ def test_no_end_overtakes_a_beginning_that_a_channel_refused(channels: Stage, ch
     # else the beginning, sent late, would open an incident that nothing closes
     stage = channels
     protected(stage)
-    client, operation, of = CLIENTS[channel](stage)
-
-    def refused(params: dict[str, Any], **_: Any) -> None:
-        if of in json.dumps(params, default=str):
-            refuse()
-
-    client.meta.events.register(f"before-parameter-build.{operation}", refused)
-    with pytest.raises(ExceptionGroup):
+    with refusing(stage, channel), pytest.raises(ExceptionGroup):
         stage.invoke(bucket_change.handler, disabled(stage))
-    client.meta.events.unregister(f"before-parameter-build.{operation}", refused)
     for name in INBOXES:
         got(stage, name)
     stage.later(minutes=1)
