@@ -225,14 +225,18 @@ def _digest_entry(told: Told) -> dict[str, object]:
     } | ({"conditions": _conditions(finding)} if finding.conditions else {})
 
 
+def _mark(told: Told) -> str:
+    """The word in the brackets of a digest's line: a reminder and a sum are as bad as their finding."""
+    return told.finding.severity.value if told.change in ROUTINE else label(told)
+
+
 def _digest_line(told: Told, settings: Settings) -> str:
     finding = told.finding
     account, region = finding.bucket.account, finding.bucket.region
     where = "" if settings.is_home(account, region) else f" ({account}, {region})"
     who = f" by {quoting.plain(finding.principal.id, 120)}" if finding.principal else ""
     name = subject_name(finding, settings)
-    mark = finding.severity.value if told.change in ROUTINE else label(told)
-    line = f"[{mark}] {headline(told)}: {name}{where}, {quoting.minute(finding.at)}{who} ({finding.short_id})"
+    line = f"[{_mark(told)}] {headline(told)}: {name}{where}, {quoting.minute(finding.at)}{who} ({finding.short_id})"
     mends = [
         f"  - {each.meaning}; mend: {each.mend}" for each in finding.conditions if told.change is not Change.RESOLVED
     ]
@@ -249,7 +253,7 @@ def _digest(
     place: _Place,
 ) -> Alert:
     worst = worst_first(all_told)[0]
-    mark = worst.finding.severity.value if worst.change in ROUTINE else label(worst)
+    mark = _mark(worst)
     part = f", part {number} of {of}" if of > 1 else ""
     findings = "finding" if len(all_told) == 1 else "findings"
     what = f"{len(all_told)} more {findings}" if worst.is_bad_news else f"News of {len(all_told)} {findings}"

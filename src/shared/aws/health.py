@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from shared.aws import outlets, policies, trails, wiring
 from shared.aws.buckets import Enrolment
 from shared.aws.calling import is_refused
-from shared.aws.parts import Part, Stack, bad, fine, is_gone, parts_of, refused
+from shared.aws.parts import Part, Stack, bad, depth, fine, is_gone, parts_of, refused
 from shared.aws.roster import Roster
 from shared.aws.trails import Clients, redeploy
 from shared.facts import Condition, GuardrailHealth
@@ -127,14 +127,12 @@ def _queues(stack: Stack) -> Iterator[Condition]:
 
 def _depth(stack: Stack, part: Part) -> int | None:
     """How many messages are in a queue; None if it is gone."""
-    names = ["ApproximateNumberOfMessages"]
     try:
-        answer = stack.clients("sqs").get_queue_attributes(QueueUrl=part.name, AttributeNames=names)
+        return depth(stack.clients("sqs"), part.name)
     except ClientError as error:
         if not is_gone(error):
             raise
         return None
-    return int(answer["Attributes"][names[0]])
 
 
 def waiting(settings: Settings, clients: Clients) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -83,6 +84,12 @@ def bad(about: str, problem: str, meaning: str, mend: str, part: Part | None = N
     return Condition(
         about=about, state=State.BAD, problem=f"{about}-{problem}", meaning=meaning, mend=mend, blinds=blinds
     )
+
+
+def depth(sqs: Any, url: str) -> int:
+    """How many messages are in a queue. One request; raises ClientError if it is gone."""
+    names = ["ApproximateNumberOfMessages"]
+    return int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"][names[0]])
 
 
 def is_gone(error: ClientError) -> bool:

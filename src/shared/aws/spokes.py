@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from shared import quoting
 from shared.aws import calling
 from shared.aws.calling import AWS_ERRORS, CONFIG, code, is_refused
-from shared.aws.parts import is_gone
+from shared.aws.parts import depth, is_gone
 from shared.aws.roster import Roster
 from shared.facts import SPOKE, Condition, Spoke, State
 from shared.settings import Settings
@@ -108,7 +108,7 @@ class Spokes:
         """Whether its events were all taken. One request."""
         sqs = self.client("sqs", spoke.account, spoke.region)
         try:
-            waiting = _depth(sqs, f"{sqs.meta.endpoint_url}/{spoke.account}/{UNDELIVERED}")
+            waiting = depth(sqs, f"{sqs.meta.endpoint_url}/{spoke.account}/{UNDELIVERED}")
         except ClientError as error:
             if not (is_refused(error) or is_gone(error)):
                 raise
@@ -171,8 +171,3 @@ def _made(service: Any, region: str, key: _Key) -> Any:
         aws_secret_access_key=key.secret,
         aws_session_token=key.token,
     )
-
-
-def _depth(sqs: Any, url: str) -> int:
-    names = ["ApproximateNumberOfMessages"]
-    return int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"][names[0]])
