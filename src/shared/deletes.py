@@ -103,7 +103,10 @@ def _sorted_out(event: Any, run: _Run) -> tuple[list[Message], list[tuple[str, s
 
 
 def _look_ahead(triggers: list[Trigger], guard: Guardrail, run: _Run) -> None:
-    """Look at all buckets of the batch at once; one that cannot be looked at fails when its group's turn comes."""
+    """Look at all buckets of the batch at once; one that cannot be looked at fails when its group's turn comes.
+
+    One alone is looked at then, too: threads that have nothing to share cost more than they bring.
+    """
 
     def look(trigger: Trigger) -> Evidence | None:
         try:
@@ -112,6 +115,8 @@ def _look_ahead(triggers: list[Trigger], guard: Guardrail, run: _Run) -> None:
             return None
 
     first = {trigger.bucket: trigger for trigger in reversed(triggers)}
+    if len(first) < 2:
+        return
     with ThreadPoolExecutor(WORKERS) as pool:
         run.looks = dict(zip(first, pool.map(look, first.values()), strict=True))
 

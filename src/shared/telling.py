@@ -224,14 +224,16 @@ class Teller:
             alert = self._single(it, looked)
             self._mail([alert], [owed_by[it]], run, listens=listens)
             of_account = self._settings_of(it.finding.bucket.account)
-            self._to_chat([render_chat.message(it, alert, of_account, home=self._settings)], [owed_by[it]], run)
+            lines = [render_chat.message(it, alert, of_account, home=self._settings)] if self._chat else []
+            self._to_chat(lines, [owed_by[it]], run)
             starts += EVERY
         if allotment.digest:
             self._wait(starts)
             alerts = render.digests(rest, self._settings, self._clock(), self._settings_of)
             ones = [owed_by[it] for it in rest]
             self._mail(alerts, ones, run, listens=listens)
-            self._to_chat([render_chat.digest(alert, self._clock()) for alert in alerts], ones, run)
+            lines = [render_chat.digest(alert, self._clock()) for alert in alerts] if self._chat else []
+            self._to_chat(lines, ones, run)
 
     def _mail(self, alerts: Sequence[Alert], ones: Sequence[Owed], run: "_Run", *, listens: bool) -> None:
         """Mail is taken when somebody listens; until then SNS accepts it and drops it."""

@@ -6,6 +6,8 @@ import pytest
 
 from bench.account import Account, Kind, census, kind_of
 from bench.stub import Call, call_of
+from bench.sweep import SETTINGS
+from shared import settings
 
 HEAD = (
     b"\r\nAuthorization: AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/20260101/eu-west-1/%s/aws4_request, SignedHeaders=host"
@@ -54,3 +56,9 @@ def test_a_throttled_account_says_slow_down_beyond_its_limit() -> None:
     account = Account(10, slow_down_above=3)
     statuses = [asked(account, "s3", "GET bucket?versioning", bucket="bucket-00000")[0] for _ in range(5)]
     assert statuses == [200, 200, 200, 503, 503]
+
+
+def test_the_measured_sweep_is_told_all_that_a_deployed_one_is() -> None:
+    names = {name for name in SETTINGS if not name.startswith("POWERTOOLS_")}
+    assert names <= settings.ENV_NAMES
+    assert settings.from_env({**SETTINGS, "AWS_REGION": "eu-west-1"}).watch_version_deletes

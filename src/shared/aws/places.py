@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from shared.aws.documents import dump
 from shared.pace import Allotment, Pace
 
 
@@ -44,7 +45,7 @@ class Claim:
 
 def pace_doc(pace: Pace) -> str:
     """As it is stored; equal documents are equal paces."""
-    return json.dumps(asdict(pace), default=datetime.isoformat)
+    return dump(pace)
 
 
 def topic_from(item: Mapping[str, Any]) -> KnownTopic:

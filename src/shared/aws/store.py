@@ -13,13 +13,14 @@ one bucket at once cannot both settle on what they saw, and an older read never 
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from shared.aws.calling import client, code
+from shared.aws.documents import dump
 from shared.aws.places import Claim, KnownTopic, pace_doc, topic_from
 from shared.evidence import Memory
 from shared.facts import (
@@ -261,9 +262,9 @@ def _bucket_put(commit: Commit) -> Item:
         "schema": {"N": str(SCHEMA)},
     }
     if commit.last:
-        item["doc"] = {"S": _dump(commit.last)}
+        item["doc"] = {"S": dump(commit.last)}
     if commit.watched:
-        item["watched"] = {"S": _dump(commit.watched)}
+        item["watched"] = {"S": dump(commit.watched)}
     elif commit.last is None or commit.last.gone:
         item["expires_at"] = _expiry(commit.now + KEEP_CLOSED)
     if not commit.rev:
@@ -273,7 +274,7 @@ def _bucket_put(commit: Commit) -> Item:
 
 
 def _finding_item(finding: Finding, now: datetime) -> Item:
-    item = {**_key("state", finding.id), "doc": {"S": _dump(finding)}}
+    item = {**_key("state", finding.id), "doc": {"S": dump(finding)}}
     if not finding.is_open or finding.window:
         item["expires_at"] = _expiry(now + KEEP_CLOSED)
     return item
@@ -287,7 +288,7 @@ def _owed(transition: Transition, now: datetime) -> Owed:
 def _owed_item(owed: Owed) -> Item:
     return {
         **_key("owed", owed.sk),
-        "doc": {"S": _dump(owed.finding)},
+        "doc": {"S": dump(owed.finding)},
         "change": {"S": owed.change.value},
         "since": {"S": owed.since.isoformat()},
         "to": {"S": " ".join(owed.to)},
@@ -303,7 +304,7 @@ def _history(commit: Commit, keep: timedelta) -> list[Item]:
     doc = {"at": commit.now, "before": was, "after": now, "events": commit.event_ids, "changes": changes}
     item = {
         **_key("history", f"{_prefix(commit.bucket)}{commit.now.isoformat()}#{commit.rev + 1}"),
-        "doc": {"S": json.dumps(doc, default=_plain, separators=(",", ":"))},
+        "doc": {"S": dump(doc)},
         "expires_at": _expiry(commit.now + keep),
     }
     return [item]
@@ -311,10 +312,6 @@ def _history(commit: Commit, keep: timedelta) -> list[Item]:
 
 def _remembered(last: Last | None) -> dict[str, Any] | None:
     return {"verdict": last.verdict, "exemption": last.exemption, "gone": last.gone} if last else None
-
-
-def _plain(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else asdict(value)
 
 
 def _expiry(at: datetime) -> Item:
@@ -337,10 +334,6 @@ def _raise_as_ours(error: ClientError, commit: Commit, *, claims: bool) -> None:
     if of_claim.get("Code") in {"ConditionalCheckFailed", "TransactionConflict"}:
         raise NoPlace(topic_from(of_claim["Item"]) if of_claim.get("Item") else None) from error
     raise error
-
-
-def _dump(value: Any) -> str:
-    return json.dumps(asdict(value), default=datetime.isoformat, separators=(",", ":"))
 
 
 def _finding_from(doc: str) -> Finding:
