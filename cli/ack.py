@@ -82,6 +82,7 @@ def _write(guard: Guardrail, bucket: BucketKey, memory: Memory, change: Transiti
             rev=memory.rev,
             before=memory.last,
             last=memory.last,
+            watched=memory.watched,
             event_ids=(),
             transitions=channels.addressed((change,), memory, guard.settings),
             now=guard.clock(),

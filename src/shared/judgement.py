@@ -32,7 +32,7 @@ from shared.states import (
     unreadable,
     why_exception_invalid,
 )
-from shared.watch import GUARDRAIL_BLIND, GUARDRAIL_TAMPERED, policies_changed
+from shared.watch import GUARDRAIL_BLIND, GUARDRAIL_TAMPERED, policies_changed, tampered
 
 STICKY = timedelta(days=30)
 """How long a bucket stays judged after it lost the protection tag, if nobody acknowledges that."""
@@ -101,7 +101,7 @@ def _finding(control: Control, e: Evidence) -> Finding:
         expiries=new_expiries(e) if control is LIFECYCLE_EXPIRES_VERSIONS else (),
         is_proof=control is VERSION_DELETE_DENIED and is_proof(e),
         conditions=_conditions(control, e),
-        resources=deed.resources if deed else (),
+        resources=done_by.resources if deed and done_by else (),
     )
 
 
@@ -137,9 +137,9 @@ def _guardrail_detail(control: Control, health: GuardrailHealth, e: Evidence) ->
     if control is STATE_UNVERIFIABLE:
         return "; ".join(each.meaning for each in health.unknown)
     if control is GUARDRAIL_TAMPERED:
-        if e.trigger.event_name or not policies_changed(e):
-            return e.trigger.event_name or "an update through CloudFormation that no event told of"
-        return "the policies of its roles, topics or queues are not what they were"
+        what = [e.trigger.event_name] if tampered(e) else []
+        what += ["the policies of its roles, topics or queues are not what they were"] if policies_changed(e) else []
+        return "; ".join(what) or "an update through CloudFormation that no event told of"
     return ""
 
 

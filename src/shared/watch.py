@@ -78,11 +78,12 @@ def _guardrail_tampered(e: Evidence) -> bool:
     """Somebody changed or stopped what the guardrail is made of, or the trail that feeds it, but by a known deploy."""
     if not isinstance(e.reading, GuardrailHealth):
         return False
-    return (
-        policies_changed(e)
-        or (unseen_deploy(e) and bool(e.rules.deploy_principals))
-        or (_changed_us(e) and not _is_deploy(e))
-    )
+    return policies_changed(e) or (unseen_deploy(e) and bool(e.rules.deploy_principals)) or tampered(e)
+
+
+def tampered(e: Evidence) -> bool:
+    """The trigger's call itself did it. Others may wake us meanwhile, who are to blame for nothing."""
+    return _changed_us(e) and not _is_deploy(e)
 
 
 def _changed_us(e: Evidence) -> bool:
@@ -136,17 +137,13 @@ def unseen_deploy(e: Evidence) -> bool:
     return e.now - datetime.fromisoformat(now.deployed_at) > EVENT_TIME
 
 
-def _by_the_trigger(e: Evidence) -> bool:
-    return e.trigger.kind is TriggerKind.GUARDRAIL_CHANGE
-
-
 GUARDRAIL_TAMPERED = Control(
     id="guardrail-tampered",
     title="Somebody changed the guardrail",
     severity=always(Severity.HIGH),
     holds=_guardrail_tampered,
     clears=None,
-    done_by=_by_the_trigger,
+    done_by=tampered,
     runbook="look-into-a-tampered-guardrail",
     refs=("CIS AWS Foundations 3.5",),
     source="CloudTrail record contents; the API references of the services that the stack is made of",
@@ -159,7 +156,12 @@ def _guardrail_changed(e: Evidence) -> bool:
     """The stack was updated through CloudFormation, by somebody who may deploy it; its making is no update."""
     if not isinstance(e.reading, GuardrailHealth) or e.memory.watched is None:
         return False
-    return (_changed_us(e) and _is_deploy(e)) or (unseen_deploy(e) and not e.rules.deploy_principals)
+    return _deployed(e) or (unseen_deploy(e) and not e.rules.deploy_principals)
+
+
+def _deployed(e: Evidence) -> bool:
+    """The trigger's call itself did it."""
+    return _changed_us(e) and _is_deploy(e)
 
 
 GUARDRAIL_CHANGED = Control(
@@ -168,7 +170,7 @@ GUARDRAIL_CHANGED = Control(
     severity=always(Severity.INFO),
     holds=_guardrail_changed,
     clears=None,
-    done_by=_by_the_trigger,
+    done_by=_deployed,
     runbook="look-into-a-deployed-guardrail",
     refs=(),
     source="CloudFormation API reference, ExecuteChangeSet",

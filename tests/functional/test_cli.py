@@ -1,6 +1,7 @@
 """The operator's command on moto: the same table, queues and functions' code as the handlers' tests."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import boto3
@@ -11,7 +12,19 @@ from cli.main import guardrail
 from cli.stack import Stack
 from handlers import bucket_change, guardrail_health, sweep, version_delete
 from shared.evidence import Memory
-from shared.facts import BucketKey, BucketState, LastLook, MfaDelete, Trigger, TriggerKind, Versioning
+from shared.facts import (
+    GUARDRAIL,
+    BucketKey,
+    BucketState,
+    Condition,
+    GuardrailHealth,
+    LastLook,
+    MfaDelete,
+    State,
+    Trigger,
+    TriggerKind,
+    Versioning,
+)
 from shared.finding import Finding, Status
 from tests.functional.conftest import Stage
 from tests.functional.events import batch, event
@@ -114,6 +127,22 @@ def test_a_finding_of_another_account_is_acknowledged_by_its_digits_too(deployed
     assert "mfa-delete-missing of vault in account 444455556666, eu-west-1" in result.stdout
     [finding] = guard.store.recall(elsewhere, now=deployed.now).findings
     assert finding.status is Status.ACKNOWLEDGED
+
+
+def test_acknowledging_what_is_wrong_with_the_guardrail_forgets_nothing_of_how_it_should_be(deployed: Stage) -> None:
+    own = BucketKey(account="123456789012", region="us-east-1", name=GUARDRAIL)
+    trigger = Trigger(kind=TriggerKind.SWEEP, at=deployed.now, bucket=own)
+    trouble = Condition(about="queue", state=State.BAD, problem="waiting", meaning="it waits", mend="redrive it")
+    reading = GuardrailHealth(
+        conditions=(trouble,), feeding=("trail",), policies="as-deployed", deployed_at="2026-01-01T00:00:00+00:00"
+    )
+    guard = deployed.guard
+    guard.settle(guard.weigh(trigger, Memory(), reading))
+    before = guard.store.recall(own, now=deployed.now)
+    assert before.watched
+    run("ack", before.findings[0].short_id, "--why", "known")
+    after = guard.store.recall(own, now=deployed.now + timedelta(days=31))
+    assert after.watched == before.watched
 
 
 def test_an_acknowledged_removal_of_the_tag_ends_the_enrolment_with_a_message(deployed: Stage) -> None:

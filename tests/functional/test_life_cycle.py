@@ -43,6 +43,7 @@ def acknowledge(stage: Stage, control: str, why: str = "planned") -> None:
             rev=memory.rev,
             before=memory.last,
             last=memory.last,
+            watched=memory.watched,
             event_ids=(),
             transitions=channels.addressed((change,), memory, stage.guard.settings),
             now=stage.now,

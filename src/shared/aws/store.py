@@ -94,7 +94,7 @@ class Commit:
     rev: int
     before: Last | None = None
     last: Last | None
-    watched: Watched | None = None
+    watched: Watched | None
     event_ids: tuple[str, ...]
     own_ids: tuple[str, ...] = ()
     transitions: tuple[Transition, ...]
