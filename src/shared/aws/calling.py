@@ -32,6 +32,7 @@ CONFIG = Config(
 SERVICES = [
     "account", "cloudformation", "cloudtrail", "cloudwatch", "dynamodb", "events", "iam", "kms", "lambda",
     "resourcegroupstaggingapi", "s3", "s3control", "scheduler", "securityhub", "sns", "sqs", "sts",
+    "signin", "sso", "sso-oidc",  # called by botocore itself, for a profile of IAM Identity Center or `aws login`
 ]  # fmt: skip
 """All that functions and command call; another one is unknown to the session."""
 
