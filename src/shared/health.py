@@ -9,9 +9,11 @@ from shared.aws import health
 from shared.aws.calling import client
 from shared.evidence import Evidence, Memory
 from shared.facts import GUARDRAIL, BucketKey, Condition, GuardrailHealth, LastLook, Trigger, TriggerKind
+from shared.finding import Status
 from shared.guardrail import Guardrail
 from shared.parse import Event
 from shared.report import Report
+from shared.states import STATE_UNVERIFIABLE
 
 HEARTBEAT_LIMIT_S = 5
 FRESH = timedelta(seconds=10)
@@ -33,10 +35,18 @@ def run(guard: Guardrail, event: Event) -> Report:
     if is_by_clock:
         paid = sweep.pay(guard, {}, replace(report, sent=0))
         report = replace(paid, sent=report.sent + paid.sent)
-    health_now = evidence.reading
-    if isinstance(health_now, GuardrailHealth) and not (health_now.troubles or health_now.unknown):
+    if not report.errors and is_well(evidence):
         report = replace(report, notes=beat(guard.settings.heartbeat_url))
     return report
+
+
+def is_well(e: Evidence) -> bool:
+    """Nothing is wrong, and nothing could not be looked at, but for what somebody acknowledged that nobody can see."""
+    if not isinstance(e.reading, GuardrailHealth) or e.reading.troubles:
+        return False
+    known = (f for f in e.memory.findings if f.control == STATE_UNVERIFIABLE.id and f.status is Status.ACKNOWLEDGED)
+    accepted = {condition.meaning for finding in known for condition in finding.conditions}
+    return {condition.meaning for condition in e.reading.unknown} <= accepted
 
 
 def look(guard: Guardrail, trigger: Trigger) -> Evidence:

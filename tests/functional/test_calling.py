@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 
 from shared.aws import calling
 
@@ -36,12 +37,13 @@ def test_a_profile_of_iam_identity_center_signs_in(tmp_path: Path, monkeypatch: 
     role = {"accessKeyId": "AKIAEXAMPLE", "secretAccessKey": "s", "sessionToken": "t", "expiration": 4102444800000}
 
     def answer(**_: object) -> AWSResponse:
-        return AWSResponse(PORTAL, 200, {}, Raw(json.dumps({"roleCredentials": role}).encode()))
+        return AWSResponse(PORTAL, 200, HTTPHeaders(), Raw(json.dumps({"roleCredentials": role}).encode()))
 
     calling.sign_in("on-call")
     try:
         calling.session().get_component("event_emitter").register("before-send.sso", answer)
         found = calling.session().get_credentials()
+        assert found
         assert found.get_frozen_credentials().access_key == "AKIAEXAMPLE"
     finally:
         calling.sign_in()
