@@ -19,8 +19,8 @@ from shared.guardrail import Deadline, Guardrail, Settled, lags
 from shared.judgement import window
 from shared.report import Report, logger
 
-SPARE_S = 20.0
-"""With less time left no further group is begun: what is settled has to be told of."""
+SPARE_S = 75.0
+"""With less time left no further group is begun: what is settled has to be told of, a minute from now (pace.AHEAD)."""
 
 type Message = tuple[str, Trigger]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from shared.aws.calling import client, code, is_refused
+from shared.aws.calling import client, is_refused
 from shared.facts import CALLED, BadEvent, Drill
 from shared.guardrail import Guardrail
 from shared.parse import Event
@@ -37,7 +37,7 @@ def _refused_delete(s3: Any, bucket: str) -> str:
     try:
         s3.delete_object(Bucket=bucket, Key=KEY, VersionId="null")
     except ClientError as error:
-        if is_refused(error) or code(error) == "403":
+        if is_refused(error):
             return _request_id(error.response)
         raise
     raise NotRefused(f"a version delete on {bucket} was not refused: deploy again, its policy was changed")

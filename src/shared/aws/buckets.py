@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from shared.aws.calling import client, code, message
+from shared.aws.calling import client, code, is_refused, message
 from shared.exemption import REASON_TAG, UNTIL_TAG
 from shared.expiry import lifecycle_of
 from shared.facts import (
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_resourcegroupstaggingapi import ResourceGroupsTaggingAPIClient
     from mypy_boto3_s3 import S3Client
-
-_REFUSED = {"AccessDenied", "AllAccessDisabled", "AccountProblem", "403"}
 
 
 class Buckets:
@@ -90,7 +88,7 @@ class Buckets:
         except ClientError as error:
             if code(error) in {"NoSuchLifecycleConfiguration", "NoSuchBucket"}:
                 return Lifecycle()
-            if code(error) not in _REFUSED:
+            if not is_refused(error):
                 raise
             return _unreadable(error, "s3:GetLifecycleConfiguration", tagged=True)
         return lifecycle_of(answer.get("Rules", []), versioning)
@@ -132,7 +130,7 @@ def _exemption(tags: Mapping[str, str]) -> Exemption | None:
 def _refused_or_gone(error: ClientError, action: str, *, tagged: bool) -> Unreadable | Gone:
     if code(error) == "NoSuchBucket":
         return Gone()
-    if code(error) in _REFUSED:
+    if is_refused(error):
         return _unreadable(error, action, tagged=tagged)
     raise error
 
@@ -186,7 +184,7 @@ class RootUser:
             has_device = bool(summary.get("AccountMFAEnabled"))
             codes = has_device and self._shows_codes(account)
         except ClientError as error:
-            if code(error) not in _REFUSED:
+            if not is_refused(error):
                 raise
             action = {"GetAccountSummary": "iam:GetAccountSummary"}.get(
                 error.operation_name, "iam:ListVirtualMFADevices"

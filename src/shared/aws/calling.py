@@ -99,7 +99,10 @@ def message(error: ClientError) -> str:
     return error.response.get("Error", {}).get("Message", "")
 
 
-_REFUSED = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"})
+_REFUSED = frozenset(
+    {"AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"}
+    | {"AllAccessDisabled", "AccountProblem", "403"}  # S3's: the bucket or its account is barred; a HEAD has no words
+)
 
 
 def is_refused(error: ClientError) -> bool:

@@ -8,8 +8,8 @@ from botocore.exceptions import ClientError
 
 from shared.aws import outlets, policies, trails, wiring
 from shared.aws.buckets import Enrolment
-from shared.aws.calling import is_refused
-from shared.aws.parts import Part, Stack, bad, depth, fine, is_gone, parts_of, refused
+from shared.aws.calling import AWS_ERRORS, is_refused
+from shared.aws.parts import Part, Stack, bad, depth, fine, is_gone, parts_of, refused, unseen
 from shared.aws.roster import Roster
 from shared.aws.trails import Clients, redeploy
 from shared.facts import Condition, GuardrailHealth
@@ -101,12 +101,13 @@ def _mapping(client: Any, part: Part, stack: Stack) -> Condition:
         if not is_gone(error):
             raise
         state = "Gone"
+    what = _FED.get(part.logical_id, f"what {part.logical_id} brings")  # that of a newer version, just being deployed
     if state in {"Disabled", "Disabling", "Deleting", "Gone"}:
         mend = (
             f"aws lambda update-event-source-mapping --region {stack.settings.aws_region} --enabled --uuid {part.name}"
         )
-        return bad("function", "unfed", f"nobody takes {_FED[part.logical_id]} from their queue", mend)
-    return fine("function", f"{_FED[part.logical_id]} are taken from their queue")
+        return bad("function", "unfed", f"nobody takes {what} from their queue", mend)
+    return fine("function", f"{what} are taken from their queue")
 
 
 def _queues(stack: Stack) -> Iterator[Condition]:
@@ -144,19 +145,24 @@ def waiting(settings: Settings, clients: Clients) -> tuple[str, ...]:
 
 def _regions(stack: Stack) -> Iterator[Condition]:
     """Region: do enrolled buckets lie where there is no stack?"""
-    here, told = stack.settings.aws_region, stack.settings
+    here = stack.settings.aws_region
     pages = stack.clients("s3").get_paginator("list_buckets").paginate(PaginationConfig={"PageSize": 1000})
     regions = {bucket.get("BucketRegion", here) for page in pages for bucket in page["Buckets"]} - {here}
     for region in sorted(regions):
-        tagging = stack.clients("resourcegroupstaggingapi", region)
-        enrolled = sorted(
-            name for name, _ in Enrolment(told.protect_tag_key, told.protect_tag_value, tagging).buckets()
-        )
-        if enrolled and not (
-            _has_spoke(stack, region) or _exists(stack.clients("cloudformation", region), told.stack_name)
-        ):
-            meaning = f"{len(enrolled)} enrolled bucket(s) in {region}, {enrolled[0]} among them, and no stack there"
-            yield bad("region", f"uncovered-{region}", meaning, f"sam deploy --region {region}")
+        try:
+            yield from _region(stack, region)
+        except AWS_ERRORS as error:  # an opt-in Region that was switched off again answers in many ways, or not at all
+            yield unseen("region", region, error)
+
+
+def _region(stack: Stack, region: str) -> Iterator[Condition]:
+    told, tagging = stack.settings, stack.clients("resourcegroupstaggingapi", region)
+    enrolled = sorted(name for name, _ in Enrolment(told.protect_tag_key, told.protect_tag_value, tagging).buckets())
+    if enrolled and not (
+        _has_spoke(stack, region) or _exists(stack.clients("cloudformation", region), told.stack_name)
+    ):
+        meaning = f"{len(enrolled)} enrolled bucket(s) in {region}, {enrolled[0]} among them, and no stack there"
+        yield bad("region", f"uncovered-{region}", meaning, f"sam deploy --region {region}")
 
 
 def _has_spoke(stack: Stack, region: str) -> bool:

@@ -46,8 +46,8 @@ class Stack:
     enrolled: Sequence[str]
 
     def of(self, kind: str) -> list[Part]:
-        """The parts of one type."""
-        return [each for each in self.parts.values() if each.kind == kind]
+        """The parts of one type; one that CloudFormation has only begun to make has no name to ask for."""
+        return [each for each in self.parts.values() if each.kind == kind and each.name]
 
 
 def parts_of(settings: Settings, clients: Clients) -> dict[str, Part]:
@@ -71,6 +71,15 @@ def refused(about: str, error: ClientError) -> Condition:
     meaning = f"{error.operation_name} is refused: nobody knows whether the {about} is as it should be"
     mend = f"allow {error.operation_name} to the role that looks, in its policies and in the organization's"
     return Condition(about=about, state=State.UNKNOWN, problem=f"{about}-unverifiable", meaning=meaning, mend=mend)
+
+
+def unseen(about: str, where: str, error: Exception) -> Condition:
+    """A look that came to nothing in one place, which holds up no other."""
+    why = code(error) if isinstance(error, ClientError) else type(error).__name__
+    meaning = f"{where} does not answer ({why}): nobody knows whether the {about} is as it should be"
+    mend = f"look into {where} by hand, then acknowledge this if it is to stay so"
+    problem = f"{about}-unverifiable-{where}"
+    return Condition(about=about, state=State.UNKNOWN, problem=problem, meaning=meaning, mend=mend)
 
 
 def fine(about: str, meaning: str) -> Condition:
