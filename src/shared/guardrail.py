@@ -90,12 +90,12 @@ class Guardrail:
         return cls(settings.from_env(os.environ), lambda: datetime.now(UTC))
 
     def enrolment(self, place: BucketKey | None = None) -> Enrolment:
-        """Only the sweep asks for it. place: in which account and Region; None: in the stack's own."""
+        """Which buckets are enrolled. place: in which account and Region; None: in the stack's own."""
         client = self._client("resourcegroupstaggingapi", place)
         return Enrolment(self.settings.protect_tag_key, self.settings.protect_tag_value, client)
 
     def root(self, place: BucketKey | None = None) -> RootUser:
-        """Only the sweep asks for it. place: as for `enrolment`."""
+        """How root is secured. place: as for `enrolment`."""
         return RootUser(self._client("iam", place))
 
     def _client(self, service: str, place: BucketKey | None) -> Any:
@@ -157,7 +157,7 @@ class Guardrail:
                 time.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311  # jitter, no secret
                 evidence = (look or self.look)(evidence.trigger)
             except Known as known:
-                if known.own_ids or len(known.event_ids) < len(evidence.trigger.event_ids):
+                if len(known.event_ids) < len(evidence.trigger.event_ids):
                     raise
                 return self._with_what_is_left(evidence, duplicates=len(known.event_ids))
         raise Conflict(f"{evidence.trigger.bucket.name} was settled by others {ATTEMPTS} times in a row")

@@ -59,6 +59,19 @@ def test_s3s_own_event_joins_cloudtrails_record_of_the_same_request(stage: Stage
     assert stage.invoke(version_delete.handler, batch(other))["sent"] == 1
 
 
+def test_a_done_delete_whose_alert_was_refused_is_told_by_the_batchs_next_delivery(stage: Stage) -> None:
+    protected(stage)
+    done = batch(event("delete-object.version-deleted-by-root", "vault", requestID="one-request"))
+    stage.denied.add(("Publish", ""))
+    with pytest.raises(ExceptionGroup):
+        stage.invoke(version_delete.handler, done)
+    stage.denied.clear()
+    stage.later(minutes=13)
+    answer = stage.invoke(version_delete.handler, done)
+    assert (answer["duplicates"], answer["sent"]) == (1, 1)
+    assert len(stage.subjects()) == 1
+
+
 def test_a_delete_that_s3_told_of_first_is_one_finding_when_its_principal_is_known(stage: Stage) -> None:
     protected(stage)
     for number in range(2):

@@ -3,7 +3,7 @@
     event#<id>   -                                                a settled event
     state        <account>#<region>#<bucket>#                     rev, last verdict
     state        <account>#<region>#<bucket>#<control>[#...]      a finding
-    owed         <finding id>#<time>#<change>                     an alert that SNS has not taken yet
+    owed         <finding id>#<time>#<change>                     a change that some channel has not taken yet
     history      <account>#<region>#<bucket>#<time>#<rev>         what one commit changed, kept for auditors
     guardrail    alert-topic                                      confirmed subscription, pace, who is not logged
 
