@@ -5,7 +5,8 @@ Mail and chat: the worst singly, the rest as a digest, never faster than people 
 
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import batched
@@ -138,13 +139,14 @@ class Teller:
         run.errors += [UnknownControl(one.finding.control) for one in owed if one not in told]
         self._leave_to_others(owed, all_owed, run)
         by_pace = {one: it for one, it in told.items() if paced & {*one.to}}
-        steps: tuple[Callable[[], None], ...] = (
-            lambda: self._pass_on(Channel.PAGER, self._pager, told, run),
-            lambda: self._send_paced(by_pace, looked, run),
-            lambda: self._pass_on(Channel.BUS, self._bus, told, run),
-            lambda: self._pass_on(Channel.SECURITY_HUB, self._hub, told, run),
-        )
-        run.errors += _tried(steps)
+        with _going_on(run.errors):
+            self._pass_on(Channel.PAGER, self._pager, told, run)
+        with _going_on(run.errors):
+            self._send_paced(by_pace, looked, run)
+        with _going_on(run.errors):
+            self._pass_on(Channel.BUS, self._bus, told, run)
+        with _going_on(run.errors):
+            self._pass_on(Channel.SECURITY_HUB, self._hub, told, run)
         done = [one for one in owed if self._pay(one, run)]
         mailed = [one for one in done if Channel.MAIL in run.taken[one]]
         now = self._clock()
@@ -165,7 +167,11 @@ class Teller:
         steps += [lambda: chat.publish(render_chat.digest(alert, now))] if chat else []
         steps += [lambda: pager.drill(now)] if pager else []
         steps += [lambda: bus.drill(now)] if bus else []
-        if errors := _tried(steps):
+        errors: list[Exception] = []
+        for step in steps:
+            with _going_on(errors):
+                step()
+        if errors:
             raise ExceptionGroup(f"{len(errors)} of {len(steps)} channels did not take the drill", errors)
 
     def _pass_on(self, channel: Channel, outlet: Outlet | None, told: Mapping[Owed, Told], run: "_Run") -> None:
@@ -185,8 +191,8 @@ class Teller:
             return
         try:
             refused = outlet.send([told[one] for one in ones])
-        except AWS_ERRORS as error:
-            if len(ones) > 1 and is_malformed(error):
+        except Exception as error:  # noqa: BLE001  # raised by the run in the end
+            if len(ones) > 1 and (is_malformed(error) or not isinstance(error, AWS_ERRORS)):
                 for one in ones:
                     self._send([one], channel, outlet, told, run)
                 return
@@ -220,20 +226,32 @@ class Teller:
         single, rest = _shared_out(ordered, allotment)
         starts = allotment.begin
         for it in single:
-            self._wait(starts)
-            alert = self._single(it, looked)
-            self._mail([alert], [owed_by[it]], run, listens=listens)
-            of_account = self._settings_of(it.finding.bucket.account)
-            lines = [render_chat.message(it, alert, of_account, home=self._settings)] if self._chat else []
-            self._to_chat(lines, [owed_by[it]], run)
+            with _going_on(run.errors):
+                self._wait(starts)
+                alert = self._single(it, looked)
+                self._mail([alert], [owed_by[it]], run, listens=listens)
+                of_account = self._settings_of(it.finding.bucket.account)
+                lines = [render_chat.message(it, alert, of_account, home=self._settings)] if self._chat else []
+                self._to_chat(lines, [owed_by[it]], run)
             starts += EVERY
         if allotment.digest:
             self._wait(starts)
-            alerts = render.digests(rest, self._settings, self._clock(), self._settings_of)
-            ones = [owed_by[it] for it in rest]
+            alerts, fit = self._digests(rest, run)
+            ones = [owed_by[it] for it in fit]
             self._mail(alerts, ones, run, listens=listens)
             lines = [render_chat.digest(alert, self._clock()) for alert in alerts] if self._chat else []
             self._to_chat(lines, ones, run)
+
+    def _digests(self, rest: Sequence[Told], run: "_Run") -> tuple[Sequence[Alert], Sequence[Told]]:
+        """The messages, and what they tell: one whose line cannot be made stays owed, and holds up no other."""
+        try:
+            return render.digests(list(rest), self._settings, self._clock(), self._settings_of), rest
+        except Exception as error:  # noqa: BLE001  # raised by the run in the end
+            fit = [it for it in rest if self._digests([it], run)[1]] if len(rest) > 1 else []
+            if 0 < len(fit) < len(rest):
+                return self._digests(fit, run)
+            run.errors.append(error)
+            return (), ()
 
     def _mail(self, alerts: Sequence[Alert], ones: Sequence[Owed], run: "_Run", *, listens: bool) -> None:
         """Mail is taken when somebody listens; until then SNS accepts it and drops it."""
@@ -270,10 +288,7 @@ class Teller:
         return None, False
 
     def _pay(self, owed: Owed, run: "_Run") -> bool:
-        """Whether nothing is owed any more.
-
-        One that cannot be noted as sent will come twice; the others must not for its sake.
-        """
+        """Whether nothing is owed any more. One that cannot be noted as sent comes twice; the others must not."""
         left = tuple(channel for channel in owed.to if channel not in run.taken[owed])
         if left == owed.to:
             return False
@@ -346,15 +361,13 @@ def _wanted(told: Sequence[Told]) -> tuple[int, int]:
     return single.count(True), single.count(False)
 
 
-def _tried(steps: Sequence[Callable[[], None]]) -> list[Exception]:
-    """Take each step, whatever becomes of the others: one channel that fails must not silence the rest."""
-    errors: list[Exception] = []
-    for step in steps:
-        try:
-            step()
-        except Exception as error:  # noqa: BLE001  # raised by the run in the end, when what was sent is paid
-            errors.append(error)
-    return errors
+@contextmanager
+def _going_on(errors: list[Exception]) -> Iterator[None]:
+    """What cannot be made or sent stays owed, and holds up nothing else; the run fails in the end."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  # as above
+        errors.append(error)
 
 
 def _is_single(told: Told) -> bool:
