@@ -271,5 +271,5 @@ def test_without_a_stack_status_still_judges_and_the_others_say_what_to_do(
     assert not result.exception, result.exception
     said = json.loads(result.stdout)
     assert (said["guardrail"]["stack"], said["buckets"]["vault"]["verdict"]) == (None, "unprotected")
-    for arguments in (["redrive"], ["ack", "0123abcd", "--why", "x"]):
+    for arguments in (["redrive"], ["spokes"], ["ack", "0123abcd", "--why", "x"]):
         assert "there is no stack mfa-delete-guardrail" in str(run("--region", "us-east-1", *arguments).exception)

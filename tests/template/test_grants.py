@@ -53,6 +53,7 @@ READER: dict[str, set[str]] = {
     "runbook": BUCKETS | STACK | {"dynamodb:Query"},
     "replay": BUCKETS | STACK | {"dynamodb:Query"},
     "selectors": WATCHED | TRAILS | {"cloudformation:ListStackResources"},
+    "spokes": STACK | {"dynamodb:Query"},
 }
 OPERATOR: dict[str, set[str]] = {
     "ack": STACK | {"dynamodb:PutItem", "dynamodb:Query", "lambda:InvokeFunction"},

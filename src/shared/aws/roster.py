@@ -51,13 +51,20 @@ class Roster:
         """All that are not forgotten. A request per megabyte (12,000)."""
         return sorted(self._read(now), key=lambda spoke: (spoke.account, spoke.region))
 
-    def _read(self, now: datetime) -> Iterator[Spoke]:
+    def names(self) -> dict[str, str]:
+        """What the accounts are called, by their numbers. Requests as for `spokes`."""
+        return {item["sk"]["S"]: item["name"]["S"] for item in self._items() if "name" in item}
+
+    def _items(self) -> Iterator[dict[str, Any]]:
         pages = self._db.get_paginator("query").paginate(
             TableName=self._table,
             KeyConditionExpression="pk = :pk",
             ExpressionAttributeValues={":pk": {"S": "spoke"}},
         )
-        for item in (item for page in pages for item in page["Items"]):
+        return (dict(item) for page in pages for item in page["Items"])
+
+    def _read(self, now: datetime) -> Iterator[Spoke]:
+        for item in self._items():
             account, _, region = item["sk"]["S"].partition("#")
             if region and int(item["expires_at"]["N"]) > now.timestamp():  # TTL can be days late
                 yield Spoke(account=account, region=region, heard_at=datetime.fromisoformat(item["heard_at"]["S"]))
