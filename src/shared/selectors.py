@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 WRITES = {"All", "WriteOnly"}
+_CALL = {"readOnly": "false", "eventSource": "s3.amazonaws.com", "eventType": "AwsApiCall"}
 
 type Fields = list[Mapping[str, Any]]
 """The conditions of one advanced selector, all of which must be met."""
@@ -18,7 +19,8 @@ def logs_management_writes(selectors: Mapping[str, Any]) -> bool:
     basic = selectors.get("EventSelectors") or []
     if any(each.get("IncludeManagementEvents", True) and each.get("ReadWriteType", "All") in WRITES for each in basic):
         return True
-    return any(_matches(each, {"eventCategory": "Management", "readOnly": "false"}) for each in _advanced(selectors))
+    call = {**_CALL, "eventCategory": "Management", "eventName": "PutBucketVersioning"}
+    return any(_matches(each, call) for each in _advanced(selectors))
 
 
 def logs_deletes_of(bucket: str, selectors: Mapping[str, Any], partition: str = "aws") -> bool:
@@ -45,16 +47,10 @@ def _excluded(fields: Fields) -> set[str]:
 
 def _of_deletes(bucket: str, selectors: Mapping[str, Any], partition: str) -> list[Fields]:
     """The selectors that cover deletes of any object of this bucket; a basic one has no fields, and excludes nobody."""
-    call = {
-        "eventCategory": "Data",
-        "resources.type": "AWS::S3::Object",
-        "eventName": "DeleteObject",
-        "readOnly": "false",
-        "eventSource": "s3.amazonaws.com",
-        "resources.ARN": f"arn:{partition}:s3:::{bucket}/",
-    }
+    call = {**_CALL, "eventCategory": "Data", "resources.type": "AWS::S3::Object", "eventName": "DeleteObject"}
+    objects = f"arn:{partition}:s3:::{bucket}/"
     basic: list[Fields] = [[] for each in selectors.get("EventSelectors") or [] if _basic_covers(each, bucket)]
-    return basic + [fields for fields in _advanced(selectors) if _matches(fields, call)]
+    return basic + [fields for fields in _advanced(selectors) if _matches(fields, call, objects)]
 
 
 def _basic_covers(selector: Mapping[str, Any], bucket: str) -> bool:
@@ -71,15 +67,33 @@ def _advanced(selectors: Mapping[str, Any]) -> list[Fields]:
     return [each.get("FieldSelectors", []) for each in selectors.get("AdvancedEventSelectors") or []]
 
 
-def _matches(fields: Fields, call: Mapping[str, str]) -> bool:
-    """All fields must let the call by; a field that we know nothing of (a user's ARN) leaves some calls out."""
-    return all(
-        _lets_by(each, call[each["Field"]]) if each["Field"] in call else _excludes_only(each) for each in fields
-    )
+def _matches(fields: Fields, call: Mapping[str, str], objects: str = "") -> bool:
+    """All fields must let the call by; a field that we know nothing of may leave it out.
+
+    objects: what the ARNs of the bucket's objects begin with. The callers left out are for `left_out` to name.
+    """
+    return all(_covers_calls(each, call, objects) for each in fields)
 
 
-def _excludes_only(field: Mapping[str, Any]) -> bool:
-    return not any(field.get(operator) for operator in ("Equals", "StartsWith", "EndsWith"))
+def _covers_calls(field: Mapping[str, Any], call: Mapping[str, str], objects: str) -> bool:
+    name = field["Field"]
+    if name == "resources.ARN":
+        return bool(objects) and _covers_all(field, objects)
+    if name == "userIdentity.arn":
+        return not any(field.get(operator) for operator in _TESTS)
+    return name in call and _lets_by(field, call[name])
+
+
+def _covers_all(field: Mapping[str, Any], objects: str) -> bool:
+    """Whether a condition on the ARN lets every object of the bucket by: some objects end or are called like that."""
+    if field.get("Equals") or field.get("EndsWith") or field.get("NotEndsWith"):
+        return False
+    wanted, unwanted = field.get("StartsWith"), field.get("NotStartsWith") or []
+    if wanted and not any(objects.startswith(each) for each in wanted):
+        return False
+    if any(objects.startswith(each) or each.startswith(objects) for each in unwanted):
+        return False
+    return not any(each.startswith(objects) for each in field.get("NotEquals") or [])
 
 
 def _lets_by(field: Mapping[str, Any], value: str) -> bool:

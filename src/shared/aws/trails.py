@@ -145,8 +145,8 @@ def _deletes(settings: Settings, clients: Clients, trails: Sequence[Trail], enro
         about="deletes",
         state=State.BAD,
         problem="deletes-unseen",
-        meaning=f"deletes of versions go unseen on {', '.join(unseen[:NAMED])}{more}: no trail logs them, and S3's own "
-        "events are off there",
+        meaning=f"deletes of versions go unseen on {', '.join(unseen[:NAMED])}{more}: no trail logs all of them, and "
+        "S3's own events are off there",
         mend=f"{settings.command} selectors --write (or {redeploy(settings)} --parameter-overrides Trail=deletes)",
     )
 
