@@ -16,6 +16,8 @@ from shared.facts import BucketKey
 
 MOST = 50
 """Tags of the user's own that a bucket may have."""
+SYSTEM = "aws:"
+"""What the keys of tags begin with that AWS itself writes."""
 STACK_TAG, LOGICAL_TAG = "aws:cloudformation:stack-name", "aws:cloudformation:logical-id"
 TERRAFORM = ("terraform", "terragrunt", "tofu")
 OWNERS = frozenset(
@@ -58,13 +60,12 @@ def tag(pen: Pen, bucket: BucketKey) -> Tagged:
     snippet = _snippet(pen, tool, before)
     if tool and not pen.force:
         return Tagged(done="left", tool=tool, snippet=snippet, notes=notes)
-    after = {name: value for name, value in before.items() if not name.startswith("aws:")} | {pen.key: pen.value}
-    if len(after) > MOST:
+    wanted = {**before, pen.key: pen.value}
+    if sum(not name.startswith(SYSTEM) for name in wanted) > MOST:
         raise Trouble(f"it has {MOST} tags already, and S3 takes no more; remove one first")
     if pen.dry_run:
         return Tagged(done="would be tagged", tool=tool, notes=notes)
-    _write(pen, bucket, after)
-    wanted = {**before, pen.key: pen.value}
+    _write(pen, bucket, wanted)
     found = read_back(lambda: _read(pen, bucket), lambda tags: wanted.items() <= tags.items())
     if lost := sorted(wanted.items() - found.items()):
         missing = ", ".join(f"{name}={value}" for name, value in lost)
@@ -114,21 +115,28 @@ def _read(pen: Pen, bucket: BucketKey) -> dict[str, str]:
     return {each["Key"]: each["Value"] for each in answer["TagSet"]}
 
 
-def _write(pen: Pen, bucket: BucketKey, after: TagSet) -> None:
-    listed = [{"Key": name, "Value": value} for name, value in after.items()]
+def _write(pen: Pen, bucket: BucketKey, wanted: TagSet) -> None:
+    if any(name.startswith(SYSTEM) for name in wanted):
+        # A whole set may not lack AWS's own tags: "System Tags cannot be removed by requester".
+        return _add(pen, bucket)
+    listed = [{"Key": name, "Value": value} for name, value in wanted.items()]
     try:
         pen.s3.put_bucket_tagging(Bucket=bucket.name, Tagging={"TagSet": listed}, ExpectedBucketOwner=bucket.account)
     except ClientError as error:
         # A bucket whose tags decide on access (ABAC): it takes single tags only.
         if code(error) != "MethodNotAllowed":
             raise said(error, "s3:PutBucketTagging") from error
-        arn = f"arn:{pen.partition}:s3:::{bucket.name}"
-        try:
-            pen.s3control.tag_resource(
-                AccountId=bucket.account, ResourceArn=arn, Tags=[{"Key": pen.key, "Value": pen.value}]
-            )
-        except ClientError as refused:
-            raise said(refused, "s3:TagResource") from refused
+        _add(pen, bucket)
+    return None
+
+
+def _add(pen: Pen, bucket: BucketKey) -> None:
+    """The one tag, whatever others there are."""
+    arn, ours = f"arn:{pen.partition}:s3:::{bucket.name}", {"Key": pen.key, "Value": pen.value}
+    try:
+        pen.s3control.tag_resource(AccountId=bucket.account, ResourceArn=arn, Tags=[ours])
+    except ClientError as error:
+        raise said(error, "s3:TagResource") from error
 
 
 def said(error: ClientError, action: str) -> Trouble:

@@ -57,8 +57,9 @@ iam: Any = _module(
 )  # fmt: skip
 sts: Any = _module("services.sts", "_sessions", "register_session")
 s3: Any = _module(
-    "services.s3", "_dispatch", "_error", "_buckets", "_bucket_lifecycle", "_bucket_versioning", "_fire_s3_event"
-)
+    "services.s3", "_dispatch", "_error", "_buckets", "_bucket_lifecycle", "_bucket_versioning", "_fire_s3_event",
+    "_bucket_tags", "_parse_tags_xml",
+)  # fmt: skip
 sns: Any = _module(
     "services.sns", "_fanout", "_topics", "_publish", "_subscribe", "_list_subscriptions", "_matches_filter_policy",
     "_list_subscriptions_by_topic", "_refresh_subscription_counts", "_resolve_message_for_protocol", "_p", "_error",

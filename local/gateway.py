@@ -26,6 +26,7 @@ from local import (
     recorder,
     root,
     selectors,
+    system_tags,
     topics,
     trail,
 )
@@ -80,6 +81,7 @@ def install(account: str, region: str, lab_key: tuple[str, str], batching_window
     packages.install()
     permissions.install()
     mfa_delete.install(devices)
+    system_tags.install()
     root.install(state.root)
     topics.install(state.outbox)
     selectors.put_lab_trail(account, region)

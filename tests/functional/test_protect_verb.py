@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from cli import tagging
 from cli.tagging import MOST, tool_of
@@ -35,15 +36,21 @@ def tags_of(desk: Desk, name: str = "vault") -> dict[str, str]:
 
 
 def owned(desk: Desk, tags: dict[str, str]) -> None:
-    """Let S3 show system tags, which moto lets nobody write."""
+    """Let S3 show system tags, which moto lets nobody write, and refuse a set without them, which moto takes."""
 
     def added(parsed: dict[str, Any], **_: Any) -> None:
         parsed["TagSet"] += [{"Key": key, "Value": value} for key, value in tags.items()]
+
+    def refused(params: dict[str, Any], **_: Any) -> None:
+        if not tags.items() <= {each["Key"]: each["Value"] for each in params["Tagging"]["TagSet"]}.items():
+            said = "System Tags cannot be removed by requester"
+            raise ClientError({"Error": {"Code": "InvalidTag", "Message": said}}, "PutBucketTagging")
 
     watch = desk.watch
 
     def watched(client: Any) -> Any:
         client.meta.events.register("after-call.s3.GetBucketTagging", added)
+        client.meta.events.register("before-parameter-build.s3.PutBucketTagging", refused)
         return watch(client)
 
     desk.patch.setattr(desk, "watch", watched)
@@ -83,13 +90,19 @@ def test_a_dry_run_writes_nothing(desk: Desk) -> None:
     assert tags_of(desk) == {"team": "data"}
 
 
-def test_system_tags_stay_out_of_the_request_even_when_forced(desk: Desk) -> None:
+def test_beside_system_tags_the_tag_is_added_singly_since_a_set_without_them_is_refused(desk: Desk) -> None:
     desk.stage.bucket("vault", tagged=False)
     put(desk, "vault", {"team": "data"})
     owned(desk, CFN)
+    # moto's TagResource is not seen by its GetBucketTagging
+    desk.meanwhile["TagResource"] = lambda: put(desk, "vault", {"team": "data", **OURS})
     assert only(desk, "vault", "--force")["done"] == "tagged"
-    [asked] = desk.asked("PutBucketTagging")
-    assert {each["Key"] for each in asked["Tagging"]["TagSet"]} == {"team", "mfa-delete"}
+    assert desk.asked("PutBucketTagging") == []
+    [asked] = desk.asked("TagResource")
+    assert asked["Tags"] == [{"Key": "mfa-delete", "Value": "required"}]
+    desk.errors["TagResource", "arn:aws:s3:::vault"] = "AccessDenied"
+    put(desk, "vault", {"team": "data"})
+    assert only(desk, "vault", "--force")["why"].startswith("s3:TagResource is refused")
 
 
 def test_a_bucket_that_takes_single_tags_only_gets_a_single_one(desk: Desk) -> None:
