@@ -4,18 +4,24 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import click
 
-from cli.stack import Stack
-from shared import parse, parse_watch
+from cli.screen import printable
+from cli.stack import Stack, Trouble
+from shared import parse, parse_spokes, parse_watch
 from shared.aws.calling import AWS_ERRORS
+from shared.aws.parts import depth
 from shared.evidence import WORD_OF_AN_EVENT
 from shared.facts import GUARDRAIL, BadEvent, BucketKey, Trigger
 
+WAIT_S = 2
+"""Of a short poll SQS asks some of its servers only, and may say that nothing waits where a few messages do."""
 HIDE_S = 300
 """How long a message is ours; what is not done by then is in the queue again."""
+QUEUES = ("DeadLetterUrl", "OnFailureUrl")
 ATTRIBUTES = ["reason", "ERROR_CODE", "ERROR_MESSAGE"]
 
 
@@ -39,7 +45,8 @@ def redrive(stack: Stack, dry_run: bool, drop_rejected: bool, as_json: bool) -> 
     """Replay what failed: by invoking the function, or through the delete queue. An event counts once, however often.
 
     What was rejected as useless stays where it is; it would be rejected again. So does an event older than a day, whose
-    word no function takes: keep it (--dry-run --json) and let `guardrail replay` judge it.
+    word no function takes: keep it (--dry-run --json) and let `guardrail replay` judge it. A spoke's hello, or its turn
+    in a sweep, is deleted: the next one has taken its place.
     Exit code: 0 nothing is left, 1 something stays behind, 3 the queues could not be read.
     """
     counts: Counter[str] = Counter()
@@ -51,6 +58,8 @@ def redrive(stack: Stack, dry_run: bool, drop_rejected: bool, as_json: bool) -> 
     finally:  # whatever ends this: what was not done is there for the next try
         for each in waiting:
             _give_back(stack, each)
+    if not counts and (hidden := sum(depth(stack.client("sqs"), stack.outputs[queue]) for queue in QUEUES)):
+        raise Trouble(f"{hidden} message(s) wait there, and SQS handed out none; run it again")
     if not as_json:
         click.echo(", ".join(f"{count} {done}" for done, count in sorted(counts.items())) or "nothing waits there")
     return int(sum(counts.values()) > counts["sent"] + counts["dropped"])
@@ -79,11 +88,15 @@ def _give_back(stack: Stack, waiting: Waiting) -> None:
 
 def _waiting(stack: Stack) -> Iterator[Waiting]:
     sqs = stack.client("sqs")
-    for queue in ("DeadLetterUrl", "OnFailureUrl"):
+    for queue in QUEUES:
         url = stack.outputs[queue]
         while True:
             answer = sqs.receive_message(
-                QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=HIDE_S, MessageAttributeNames=ATTRIBUTES
+                QueueUrl=url,
+                MaxNumberOfMessages=10,
+                WaitTimeSeconds=WAIT_S,
+                VisibilityTimeout=HIDE_S,
+                MessageAttributeNames=ATTRIBUTES,
             )
             if not (messages := answer.get("Messages", [])):
                 break
@@ -110,6 +123,7 @@ def _target(stack: Stack, event: Any) -> tuple[str, str]:
     """Which output of the stack takes the event, by the functions' own parsers; `rejected` if none does.
 
     `too old`: a function would not take its word any more, and would say nothing; `guardrail replay` judges it.
+    `overtaken`: every spoke says hello again, and has its turn again in the next sweep.
     """
     payload, now = json.dumps(event), stack.guard.clock()
     own = BucketKey(account=stack.settings.account_id, region=stack.settings.aws_region, name=GUARDRAIL)
@@ -118,6 +132,7 @@ def _target(stack: Stack, event: Any) -> tuple[str, str]:
         ("BucketChangeFunctionName", parse.bucket_change),
         ("DeleteQueueUrl", parse.version_delete),
         ("HealthFunctionName", lambda raw: parse_watch.guardrail_change(raw, own, now)),
+        ("DrillFunctionName", parse.drill),
     ):
         try:
             trigger = reads(event)
@@ -127,14 +142,25 @@ def _target(stack: Stack, event: Any) -> tuple[str, str]:
             return "too old", payload
         if output in stack.outputs:
             return output, payload
-    return "rejected", payload
+    return "overtaken" if _is_spokes(payload, now) else "rejected", payload
+
+
+def _is_spokes(payload: str, now: datetime) -> bool:
+    """A hello is not replayed: it would say that the spoke was heard now."""
+    try:
+        parse_spokes.message(payload, now)
+    except BadEvent:
+        return False
+    return True
 
 
 def _do(target: str, payload: str, stack: Stack, *, dry_run: bool, drop: bool) -> str:
     if target in {"rejected", "too old"}:
         return "dropped" if drop and not dry_run else target
     if dry_run:
-        return "waiting"
+        return "overtaken" if target == "overtaken" else "waiting"
+    if target == "overtaken":
+        return "dropped"
     if target == "DeleteQueueUrl":
         stack.client("sqs").send_message(QueueUrl=stack.outputs[target], MessageBody=payload)
         return "sent"
@@ -150,4 +176,4 @@ def _show(waiting: Waiting, target: str, done: str, *, as_json: bool) -> None:
     row |= {"why": waiting.why[:300], "to": target.removesuffix("Name").removesuffix("Url"), "done": done}
     row |= {"payload": waiting.event}
     line = f"{row['done']:9} {row['queue']:10} {row['event']} -> {row['to']}: {row['why']}"
-    click.echo(json.dumps(row) if as_json else "".join(char if char.isprintable() else "?" for char in line))
+    click.echo(json.dumps(row) if as_json else printable(line))

@@ -4,10 +4,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from shared import parse
 from shared.aws.calling import client, is_refused
-from shared.facts import CALLED, BadEvent, Drill
+from shared.facts import CALLED, Drill
 from shared.guardrail import Guardrail
-from shared.parse import Event
 from shared.report import Report
 
 KEY = "mfa-delete-guardrail-drill"
@@ -17,10 +17,9 @@ class NotRefused(Exception):
     """The canary's policy let a version delete by: somebody changed it."""
 
 
-def run(guard: Guardrail, event: Event) -> Report:
+def run(guard: Guardrail, event: parse.Event) -> Report:
     """Make the two calls and note their request ids. Without a trail that logs the canary's deletes, only the first."""
-    if not isinstance(event, dict) or not event.get("drill"):
-        raise BadEvent('the drill expects {"drill": "scheduled"} or {"drill": "by hand"}')
+    parse.drill(event)
     bucket, s3 = guard.settings.canary_bucket, client("s3")
     look = guard.notes.look()
     logged = look is not None and look.canary_logged

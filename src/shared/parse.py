@@ -115,6 +115,12 @@ def sweep(event: Event) -> str:
     return asked_by[:64]
 
 
+def drill(event: Event) -> None:
+    """Nothing is in it but that a drill is wanted. Raises BadEvent for any other event."""
+    if not (isinstance(event, Mapping) and event.get("drill")):
+        raise BadEvent('the drill expects {"drill": "scheduled"} or {"drill": "by hand"}')
+
+
 def _s3_record(event: Event) -> Mapping[str, Any]:
     if not isinstance(event, Mapping):
         raise BadEvent("the event is not a JSON object")

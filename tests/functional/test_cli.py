@@ -8,6 +8,7 @@ import boto3
 import pytest
 from click.testing import CliRunner, Result
 
+from cli import redrive
 from cli.main import guardrail
 from cli.stack import Stack
 from handlers import bucket_change, guardrail_health, sweep, version_delete
@@ -66,6 +67,7 @@ def deployed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Stage:
     monkeypatch.setattr(Stack, "physical", lambda _self, kind: [kind])
     monkeypatch.setattr(Stack, "guard", stage.guard)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    monkeypatch.setattr(redrive, "WAIT_S", 0)
     return stage
 
 
