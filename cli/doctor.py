@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from cli.screen import printable
 from cli.stack import Stack
 from shared import overdue
 from shared.aws import health, trails
@@ -25,8 +26,8 @@ STALE = timedelta(minutes=45)
 def doctor(stack: Stack, as_json: bool) -> int:
     """Look whether the guardrail can see and be heard: trails, rules, schedules, subscriptions, queues, drill, root.
 
-    Each line says what it means and the one command that mends it. Exit code: 0 fine, 1 something to mend, 3 something
-    could not be told.
+    Each line says what it means and what mends it. Exit code: 0 fine, 1 something to mend, 3 something could not be
+    told.
     """
     found = conditions(stack)
     console = Console()
@@ -36,7 +37,7 @@ def doctor(stack: Stack, as_json: bool) -> int:
         else:
             _show(console, condition)
     states = {condition.state for condition in found}
-    return 1 if State.BAD in states else 3 if State.UNKNOWN in states else 0
+    return 3 if State.UNKNOWN in states else 1 if State.BAD in states else 0
 
 
 def conditions(stack: Stack) -> list[Condition]:
@@ -49,8 +50,8 @@ def _deployed(stack: Stack) -> Iterator[Condition]:
     if stack.exists:
         yield fine("stack", f"{stack.name} is deployed in {stack.settings.aws_region}")
     else:
-        meaning = f"no stack {stack.name} in {stack.settings.aws_region}: nothing is watched here"
-        yield bad("stack", "bad", meaning, "sam build && sam deploy --guided")
+        meaning = f"{stack.absence} ({stack.settings.aws_region}): nothing is watched here"
+        yield bad("stack", "bad", meaning, stack.way_out)
 
 
 def _health(stack: Stack) -> Iterator[Condition]:
@@ -144,7 +145,7 @@ LOOKS: tuple[health.Look[Stack], ...] = (_deployed, _health, _last_look, _second
 
 def _show(console: Console, condition: Condition) -> None:
     colour = {State.FINE: "green", State.BAD: "red", State.UNKNOWN: "yellow"}[condition.state]
-    text = escape("".join(char if char.isprintable() else "?" for char in condition.meaning))
+    text = escape(printable(condition.meaning))
     console.print(f"[{colour}]{condition.state.value:8}[/]{condition.about:13} {text}")
     if condition.mend:
         console.print(f"                      -> {escape(condition.mend)}", soft_wrap=True)

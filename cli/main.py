@@ -39,7 +39,8 @@ class Verbs(click.Group):
 def guardrail(context: click.Context, name: str, profile: str | None, region: str | None) -> None:
     """Ask and answer the MFA-delete guardrail.
 
-    Exit code: 0 fine, 1 something found, 2 usage, 3 could not tell (or interrupted, or nobody read on).
+    Exit code: 0 fine, 1 something found, 2 usage, 3 could not tell (or interrupted, or nobody read on), whatever else
+    was found.
     """
     context.obj = Stack(name, profile, region)
 

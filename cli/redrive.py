@@ -47,6 +47,7 @@ def redrive(stack: Stack, dry_run: bool, drop_rejected: bool, as_json: bool) -> 
     What was rejected as useless stays where it is; it would be rejected again. So does an event older than a day, whose
     word no function takes: keep it (--dry-run --json) and let `guardrail replay` judge it. A spoke's hello, or its turn
     in a sweep, is deleted: the next one has taken its place.
+
     Exit code: 0 nothing is left, 1 something stays behind, 3 the queues could not be read.
     """
     counts: Counter[str] = Counter()

@@ -6,6 +6,7 @@ import re
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -53,7 +54,7 @@ def report(stack: Stack, file: Path | None, since: str | None, until: str | None
 def _asked(stack: Stack, since: str | None, until: str | None, at: str | None) -> Asked:
     """The times that were given. Raises BadParameter with what is wrong with them."""
     if not stack.exists:
-        return _refused(stack)
+        _refuse(stack)
     now = stack.guard.clock()
     moment = _time(at, "--at", now, end_of_day=True) if at else None
     end = _time(until, "--until", now, end_of_day=True) if until else moment or now
@@ -65,11 +66,9 @@ def _asked(stack: Stack, since: str | None, until: str | None, at: str | None) -
     return Asked(since=start, until=end, at=moment, now=now)
 
 
-def _refused(stack: Stack) -> Asked:
-    raise Trouble(
-        f"there is no stack {stack.name} in this account and Region, so nothing is known of the past; "
-        "give --stack, --region or --profile (guardrail status looks without one)"
-    )
+def _refuse(stack: Stack) -> NoReturn:
+    known = "so nothing is known of the past"
+    raise Trouble(f"{stack.absence}, {known}; {stack.way_out} (guardrail status looks without one)")
 
 
 def _time(text: str, option: str, now: datetime, *, end_of_day: bool) -> datetime:

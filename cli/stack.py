@@ -54,16 +54,30 @@ class Stack:
 
     @property
     def exists(self) -> bool:
-        """Whether it is deployed in this account and Region."""
-        return bool(self._description)
+        """Whether it is deployed in this account and Region; before its first deployment is done it has no outputs."""
+        return bool(self._description.get("Outputs"))
+
+    @property
+    def absence(self) -> str:
+        """Why there is nothing to ask, as half a sentence."""
+        if not self._description:
+            return f"there is no stack {self.name} in this account and Region"
+        return f"the stack {self.name} was never deployed whole: it is in {self._description['StackStatus']}"
+
+    @property
+    def way_out(self) -> str:
+        """What to do about it."""
+        deploy = "sam build && sam deploy --guided"
+        if not self._description:
+            return f"give --stack, --region or --profile, or deploy it: {deploy}"
+        why = f"aws cloudformation describe-stack-events --stack-name {self.name}"
+        return f"{why} says why; wait, or deploy it: {deploy} (after ROLLBACK_COMPLETE delete it first)"
 
     @cached_property
     def outputs(self) -> dict[str, str]:
         """The stack's outputs by name. Raises Trouble when it is not deployed here."""
         if not self.exists:
-            raise Trouble(
-                f"there is no stack {self.name} in this account and Region; give --stack, --region or --profile"
-            )
+            raise Trouble(f"{self.absence}; {self.way_out}")
         return {each["OutputKey"]: each["OutputValue"] for each in self._description["Outputs"]}
 
     def physical(self, kind: str) -> list[str]:
@@ -91,7 +105,8 @@ class Stack:
     @cached_property
     def settings(self) -> Settings:
         """What the stack was told; the template's defaults where it is not deployed."""
-        told = {each["ParameterKey"]: each["ParameterValue"] for each in self._description.get("Parameters", [])}
+        parameters = self._description.get("Parameters", []) if self.exists else []
+        told = {each["ParameterKey"]: each["ParameterValue"] for each in parameters}
         outputs = self.outputs if self.exists else {}
         caller = self.client("sts").get_caller_identity()["Arn"].split(":")
         return Settings(

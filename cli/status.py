@@ -242,11 +242,13 @@ def _show(document: Mapping[str, Any]) -> None:
     population, region = document["population"], document["guardrail"]["region"]
     named = ", ".join(f"{population[verdict.value]} {verdict.value}" for verdict in WORST_FIRST)
     console.print(f"{population['buckets']} buckets in {region}: {population['enrolled']} enrolled")
+    console.print(f"({named}), {population['not_enrolled']} not enrolled")
     if document["guardrail"]["stack"] is None:
-        console.print("no stack of that name here: the defaults count, and no findings are known", style="yellow")
+        console.print(
+            "no stack of that name is deployed here: the defaults count, and no findings are known", style="yellow"
+        )
     if "unverifiable" in document["root"]:
         console.print(f"root could not be looked at: needs {document['root']['unverifiable']}", style="yellow")
-    console.print(f"({named}), {population['not_enrolled']} not enrolled")
     for name, tag in document["nearly_enrolled"].items():
         console.print(escape(printable(f"looks enrolled and is not: {name} carries {tag}")), style="yellow")
     _show_buckets(console, document["buckets"])

@@ -275,3 +275,28 @@ def test_without_a_stack_status_still_judges_and_the_others_say_what_to_do(
     assert (said["guardrail"]["stack"], said["buckets"]["vault"]["verdict"]) == (None, "unprotected")
     for arguments in (["redrive"], ["spokes"], ["ack", "0123abcd", "--why", "x"]):
         assert "there is no stack mfa-delete-guardrail" in str(run("--region", "us-east-1", *arguments).exception)
+
+
+@pytest.mark.parametrize("status", ["REVIEW_IN_PROGRESS", "CREATE_IN_PROGRESS", "ROLLBACK_COMPLETE"])
+def test_a_stack_that_was_never_deployed_whole_counts_as_none_and_its_status_is_said(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    monkeypatch.setattr(Stack, "_description", {"StackStatus": status})
+    words = f"the stack mfa-delete-guardrail was never deployed whole: it is in {status}"
+    for arguments in (["redrive"], ["report", "--json"]):
+        assert words in str(run("--region", "us-east-1", *arguments).exception)
+    said = [json.loads(line) for line in run("--region", "us-east-1", "doctor", "--json").stdout.splitlines()]
+    [about] = [each for each in said if each["about"] == "stack"]
+    assert about["meaning"].startswith(words)
+    assert "describe-stack-events" in about["mend"]
+    assert json.loads(run("--region", "us-east-1", "status", "--json").stdout)["guardrail"]["stack"] is None
+
+
+@pytest.mark.parametrize(("states", "code"), [("fine bad unknown", 3), ("unknown", 3), ("bad fine", 1), ("fine", 0)])
+def test_what_could_not_be_told_decides_doctors_exit_code_as_it_does_that_of_status(
+    deployed: Stage, monkeypatch: pytest.MonkeyPatch, states: str, code: int
+) -> None:
+    found = [Condition(about="x", state=State(each), meaning="m") for each in states.split()]
+    monkeypatch.setattr("cli.doctor.conditions", lambda _stack: found)
+    assert run("doctor").return_value == code

@@ -13,6 +13,7 @@ import pytest
 
 from cli import screen
 from cli.main import VERBS
+from cli.stack import Stack
 from handlers import sweep
 from tests.functional.commands import Desk, as_deployed
 from tests.functional.conftest import Stage
@@ -44,6 +45,15 @@ def test_on_eighty_columns_they_are_a_table_with_their_region(desk: Desk) -> Non
     assert head.split() == ["bucket", "Region", "verdict", "since", "why"]
     [row] = [line for line in lines if line.startswith("vault ")]
     assert row.split()[1:4] == ["us-east-1", "unprotected", "now"]
+
+
+def test_the_counts_are_one_sentence_whatever_has_to_be_warned_of(desk: Desk) -> None:
+    desk.stage.bucket("vault")
+    desk.patch.setattr(Stack, "exists", False)
+    lines = desk.run("status", columns=120).stdout.splitlines()
+    assert lines[0] == "1 buckets in us-east-1: 1 enrolled"
+    assert lines[1].startswith("(1 unprotected, ")
+    assert lines[2].startswith("no stack of that name is deployed here")
 
 
 def _rows(text: str) -> list[list[str]]:
