@@ -130,22 +130,30 @@ class _Judge:
         latest: dict[str, int] = {}
         for text, source in events:
             event = json.loads(text)
-            trigger = trigger_of(event)
-            if trigger.outcome is Outcome.FAILED or self._known & set(trigger.event_ids):
+            trigger = self._news(trigger_of(event))
+            if trigger is None:
                 continue
-            self._known |= set(trigger.event_ids)
             for change in self._settle(trigger, event):
                 finding = change.finding
                 if change.change in {Change.OPENED, Change.REOPENED} and change.is_told:
                     latest[finding.id] = latest.get(finding.id, 0) + 1
                     raised[finding.id, latest[finding.id]] = (finding, _event_id(event, trigger), source)
-                elif finding.id in latest:
-                    key = finding.id, latest[finding.id]
+                elif _is_joined(change):
+                    raised.pop((finding.id, latest.get(finding.id, 0)), None)
+                elif (key := (finding.id, latest.get(finding.id, 0))) in raised:
                     raised[key] = (
                         replace(raised[key][0], severity=finding.severity, count=finding.count),
                         *raised[key][1:],
                     )
         return list(raised.values())
+
+    def _news(self, trigger: Trigger) -> Trigger | None:
+        """None for what counts no more. CloudTrail's record of a delete that S3's own event told of joins it."""
+        if trigger.outcome is Outcome.FAILED or self._known & set(trigger.event_ids):
+            return None
+        joins = int(bool(self._known & set(trigger.own_ids)))
+        self._known |= {*trigger.event_ids, *trigger.own_ids}
+        return replace(trigger, joins=joins)
 
     def _settle(self, trigger: Trigger, event: Event) -> tuple[Transition, ...]:
         memory = self._memory(trigger.bucket)
@@ -177,6 +185,12 @@ class _Judge:
         if self._state:
             return self._state.reading(trigger, event)
         return self._stack.guard.buckets.read(trigger.bucket, judged_before=memory.judged, with_lifecycle=True)
+
+
+def _is_joined(change: Transition) -> bool:
+    """Whether a finding without a name ends because another one says who it was."""
+    principal = change.finding.principal
+    return change.change is Change.SUPERSEDED and principal is not None and not principal.is_named
 
 
 def _event_id(event: Event, trigger: Trigger) -> str:

@@ -218,3 +218,23 @@ def test_a_state_file_that_is_none_is_a_usage_error(tmp_path: Path, content: str
     (tmp_path / "state.json").write_text(content)
     result = run("--offline", "--state", tmp_path / "state.json", EVENTS / "schedule.tick.json")
     assert "is not a state file" in str(result.exception)
+
+
+@pytest.mark.parametrize("names", [("a-record", "b-own"), ("b-record", "a-own")])
+def test_a_delete_that_cloudtrail_and_s3_itself_tell_of_counts_once_and_has_its_name(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    """Of one second, they are read in the order of their files."""
+    record, own = load("delete-object.version-deleted-by-root.json"), load("object-deleted.permanently.json")
+    detail = record["detail"]
+    own["time"], own["detail"]["request-id"] = detail["eventTime"], detail["requestID"]
+    asked = detail["requestParameters"]
+    own["detail"]["object"] |= {"key": asked["key"], "version-id": asked["versionId"]}
+    files = [tmp_path / f"{name}.json" for name in names]
+    for file, told in zip(files, (record, own), strict=True):
+        file.write_text(json.dumps(told))
+    found, code, _ = replayed(state(tmp_path, vault=entry()), *files)
+    assert [(each["finding"], each["principal"]) for each in found] == [
+        ("version-deleted", "arn:aws:iam::111122223333:root")
+    ]
+    assert code == 1
