@@ -24,7 +24,7 @@ from shared import lifecycle
 from shared.evidence import Memory, Rules
 from shared.facts import BucketKey, Gone, Outcome, Reading, Trigger
 from shared.finding import Change, Finding, Transition
-from shared.guardrail import weighed
+from shared.guardrail import after, weighed
 from shared.parse import Event
 
 REASONS_SHOWN = 20
@@ -162,9 +162,7 @@ class _Judge:
         reading = self._reading(trigger, event, memory)
         rules = Rules() if self._state else self._stack.guard.rules
         plan = lifecycle.plan(weighed(trigger, memory, reading, now=trigger.at, rules=rules))
-        changed = {t.finding.id: t.finding for t in plan.transitions}
-        kept = tuple(finding for finding in memory.findings if finding.id not in changed)
-        self._memories[trigger.bucket] = Memory(rev=1, last=plan.last, findings=(*kept, *changed.values()))
+        self._memories[trigger.bucket] = after(memory, plan)
         return plan.transitions
 
     def _memory(self, bucket: BucketKey) -> Memory:

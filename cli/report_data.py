@@ -246,12 +246,8 @@ def _page(stack: Stack, known: Known, finding: Finding) -> str:
     """The runbook for the finding's own bucket, with what stands in its way, as it was just read."""
     readings = {each.bucket: each.evidence.reading for each in known.survey.judged}
     reading = readings.get(finding.bucket)
-    found = reading.lifecycle if isinstance(reading, BucketState) else None
-    obstacles = ""
-    if isinstance(found, Lifecycle) and found.rules:
-        obstacles = runbook.lifecycle_obstacle(finding.bucket, found.rules)
-    elif isinstance(found, Unreadable):
-        obstacles = runbook.unknown_obstacle(f"{found.error_code}, {found.action}")
+    found = reading.lifecycle if isinstance(reading, BucketState) else reading
+    obstacles = runbook.obstacle(finding.bucket, found if isinstance(found, Lifecycle | Unreadable) else None)
     return render.runbook_page(Told(finding=finding, change=Change.OPENED, obstacles=obstacles), stack.settings)
 
 

@@ -209,7 +209,7 @@ class Guardrail:
         )
         claim = self._committed(commit, self.teller.ahead(commit.owed) if claims else None)
         return Settled(
-            memory=_after(evidence.memory, replace(plan, transitions=transitions)),
+            memory=after(evidence.memory, replace(plan, transitions=transitions)),
             reading=evidence.reading,
             transitions=transitions,
             owed=commit.owed,
@@ -278,7 +278,8 @@ def weighed(trigger: Trigger, memory: Memory, reading: Reading, *, now: datetime
     )
 
 
-def _after(memory: Memory, plan: lifecycle.Plan) -> Memory:
+def after(memory: Memory, plan: lifecycle.Plan) -> Memory:
+    """What is remembered once the plan is written."""
     changed = {t.finding.id: t.finding for t in plan.transitions}
     kept = tuple(finding for finding in memory.findings if finding.id not in changed)
     return Memory(rev=memory.rev + 1, last=plan.last, watched=plan.watched, findings=(*kept, *changed.values()))

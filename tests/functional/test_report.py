@@ -11,6 +11,7 @@ import pytest
 from cli import doctor
 from cli.stack import Stack
 from handlers import bucket_change, sweep, version_delete
+from shared import runbook
 from shared.facts import Condition, LastLook, State
 from tests.functional.conftest import Stage
 from tests.functional.events import batch, event
@@ -183,3 +184,11 @@ def test_every_name_of_others_is_cut_and_one_line(deployed: Stage) -> None:
     deployed.invoke(version_delete.handler, batch(long))
     _, said = reported()
     assert len(said["findings"][0]["user_agent"]) <= 300
+
+
+def test_of_a_bucket_that_may_not_be_read_now_the_page_says_that_obstacles_are_not_known(deployed: Stage) -> None:
+    deployed.bucket("bad")
+    deployed.invoke(sweep.handler, TICK)
+    deployed.denied.add(("GetBucketVersioning", "bad"))
+    [missing] = [each for each in reported()[1]["findings"] if each["control"] == "mfa-delete-missing"]
+    assert runbook.unknown_obstacle("AccessDenied, s3:GetBucketVersioning") in missing["runbook"]
