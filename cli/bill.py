@@ -61,6 +61,10 @@ class Price:
     seen: str
     source: str
 
+    def of(self, count: float) -> float:
+        """USD for this many."""
+        return count / self.per * self.usd
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
@@ -100,7 +104,7 @@ class Line:
     @property
     def usd(self) -> float:
         """For the month."""
-        return self.count / self.price.per * self.price.usd
+        return self.price.of(self.count)
 
 
 @cache
@@ -113,6 +117,11 @@ def prices() -> dict[str, Any]:
 def price(name: str) -> Price:
     """A price by its name."""
     return Price(**prices()["price"][name])
+
+
+def of_deletes(count: int) -> float:
+    """USD for logging so many deletes."""
+    return price("data-event").of(count)
 
 
 @cache

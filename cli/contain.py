@@ -56,7 +56,7 @@ def contain(stack: Stack, bucket: str, undo: bool, dry_run: bool, as_json: bool)
     if as_json:
         policy = json.loads(plan.after) if plan.after else None
         document = {"bucket": key.name, "undo": undo, "changes": plan.changes, "written": written, "policy": policy}
-        click.echo(json.dumps(document | {"limits": [] if undo else list(_limits(reading))}))
+        click.echo(json.dumps(document | {"limits": [] if undo else list(_limits(plan.bucket, reading))}))
     else:
         for line in _lines(plan, reading, undo=undo, dry_run=dry_run):
             click.echo(printable(line))
@@ -197,11 +197,11 @@ def _lines(plan: Plan, reading: Reading | None, *, undo: bool, dry_run: bool) ->
     else:
         yield f"contained: permanent deletes on {name} are refused to everybody by the statement {CONTAINMENT}"
     if not undo:
-        yield from _limits(reading)
+        yield from _limits(plan.bucket, reading)
         yield f"Undo: guardrail contain {name} --undo"
 
 
-def _limits(reading: Reading | None) -> Iterator[str]:
+def _limits(bucket: BucketKey, reading: Reading | None) -> Iterator[str]:
     """What it does not stop, on this very bucket."""
     state = reading if isinstance(reading, BucketState) else None
     yield limits_of_containment(versioning_on=state is not None and state.versioning is Versioning.ENABLED)
@@ -211,6 +211,7 @@ def _limits(reading: Reading | None) -> Iterator[str]:
         yield f"Whether a lifecycle rule deletes versions there is not known: {lifecycle.action} is refused."
     if isinstance(lifecycle, Lifecycle) and lifecycle.expiries:
         rules = ", ".join(quoted(each.rule) for each in lifecycle.expiries)
-        yield f"Still deleting versions: lifecycle rules {rules}. guardrail runbook --section remove-the-lifecycle-rule"
+        page = f"guardrail runbook {bucket.name} --section remove-the-lifecycle-rule"
+        yield f"Still deleting versions: lifecycle rules {rules}. {page}"
     if reading is None:
         yield "Whether versioning is on there, and a lifecycle rule deletes versions, could not be read."

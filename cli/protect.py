@@ -12,6 +12,7 @@ import click
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
+from cli.bill import of_deletes
 from cli.names import why_no_bucket
 from cli.screen import at_once, printable
 from cli.stack import Stack, Trouble
@@ -22,7 +23,6 @@ from shared.runbook import RULES_SHOWN
 
 WORST_FIRST = ("failed", "left", "would be tagged", "tagged", "already tagged")
 COLOURS = {"failed": "red", "left": "yellow"}
-USD_PER_100_000 = 0.10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +149,8 @@ def _unread(reading: Any) -> Iterator[str]:
 
 
 def _cost(deletes: int | None) -> dict[str, Any]:
-    usd = None if deletes is None else round(deletes / 100_000 * USD_PER_100_000, 2)
-    return {"usd_per_100000_deletes": USD_PER_100_000, "deletes_per_month": deletes, "usd_per_month": usd}
+    usd = None if deletes is None else round(of_deletes(deletes), 2)
+    return {"usd_per_100000_deletes": of_deletes(100_000), "deletes_per_month": deletes, "usd_per_month": usd}
 
 
 def _show(rows: list[Row], deletes: int | None, *, watches: bool) -> None:
@@ -188,8 +188,8 @@ def _closing(deletes: int | None, *, watches: bool) -> Iterator[str]:
         yield "Version deletes are not watched, by choice: nothing has to be logged."
     elif deletes is None:
         yield (
-            "Logging deletes (data events) costs $0.10 per 100,000, each key of a batch delete counting. How many there"
-            " are is not known here; --deletes-per-month N makes it a sum."
+            f"Logging deletes (data events) costs ${of_deletes(100_000):.2f} per 100,000, each key of a batch delete"
+            " counting. How many there are is not known here; --deletes-per-month N makes it a sum."
         )
     else:
         usd = _cost(deletes)["usd_per_month"]

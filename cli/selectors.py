@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from cli.bill import of_deletes
+from cli.screen import printable
 from cli.stack import Stack, Trouble
 
 LIMIT = 500
@@ -18,7 +20,6 @@ NAMES, CHARACTERS = 200, 4096
 """What TrailBuckets can hold: so many names by its description, so many characters by CloudFormation."""
 TEMPLATES = "Deletes of objects"
 """The name of the selector that template.yaml gives the stack's own trail: ours has to take its place there."""
-COST = "logging costs $0.10 per 100,000 deletes on these buckets; each key of a batch delete counts"
 NOBODY = "no bucket is enrolled whose deletes could be logged: nothing is changed"
 READ_ONLY = {"All": [], "ReadOnly": ["true"], "WriteOnly": ["false"]}
 EXCLUDABLE = {"kms.amazonaws.com", "rdsdata.amazonaws.com"}
@@ -307,14 +308,14 @@ def _document(plan: Plan, *, written: bool) -> dict[str, Any]:
         "values": _values(plan.after),
         "values_limit": LIMIT,
         "parameter": _parameter(list(plan.buckets)) if trail.is_ours else None,
-        "cost": COST,
+        "cost": _cost(),
         "notes": plan.notes,
     }
 
 
 def _show(plan: Plan, *, write: bool) -> None:
     for line in _lines(plan, write=write):
-        click.echo("".join(char if char.isprintable() else "?" for char in line))
+        click.echo(printable(line))
     if not write:
         click.echo(json.dumps(plan.mine, indent=2))
 
@@ -330,8 +331,13 @@ def _lines(plan: Plan, *, write: bool) -> Iterator[str]:
         done = "written to" if write else "to be written with --write to"
         kept = f"{others} other selector(s) kept, {_values(plan.after)} of {LIMIT} values used"
         yield f"after: deletes on {len(plan.buckets)} bucket(s), {done} trail {trail.name}; {kept}"
-        yield COST
+        yield _cost()
     yield from (f"note: {note}" for note in plan.notes)
+
+
+def _cost() -> str:
+    usd = f"${of_deletes(100_000):.2f} per 100,000 deletes"
+    return f"logging costs {usd} on these buckets; each key of a batch delete counts"
 
 
 def _before(plan: Plan) -> str:

@@ -209,6 +209,8 @@ def test_what_it_does_not_stop_is_said_of_this_very_bucket(desk: Desk) -> None:
     desk.stage.s3.put_bucket_versioning(Bucket="vault", VersioningConfiguration={"Status": "Suspended"})
     said = desk.run("contain", "vault").stdout
     assert 'Still deleting versions: lifecycle rules "tidy"' in said
+    [command] = [line.split(". guardrail ")[1] for line in said.splitlines() if line.startswith("Still deleting")]
+    assert desk.run(*command.split()).return_value == 0, command
     assert "nor overwrites and plain deletes, which are for good without versioning" in said
     desk.stage.denied.add(("GetBucketLifecycleConfiguration", "vault"))
     assert any("is not known: s3:GetLifecycleConfiguration" in line for line in desk.said("contain", "vault")["limits"])

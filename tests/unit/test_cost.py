@@ -10,10 +10,11 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli import bill, protect
+from cli import bill, protect, selectors
 from cli.bill import Usage
 from cli.main import guardrail
 
+PRICE = bill.price("data-event")
 README = Path(__file__).resolve().parents[2] / "README.md"
 COUNTS = st.integers(0, 10**9)
 USAGES = st.builds(
@@ -125,6 +126,12 @@ def test_readme_says_what_a_few_buckets_cost() -> None:
     assert f"About ${round(usd, 1):.2f} a month for a few buckets" in README.read_text(encoding="utf-8")
 
 
-def test_protect_reckons_with_the_same_price() -> None:
-    price = bill.price("data-event")
-    assert pytest.approx(price.usd * 100_000 / price.per) == protect.USD_PER_100_000
+def test_protect_and_selectors_reckon_with_the_same_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bill, "price", lambda name: replace(PRICE, usd=0.5) if name == "data-event" else None)
+    assert protect._cost(1_000_000) == {
+        "usd_per_100000_deletes": 0.5,
+        "deletes_per_month": 1_000_000,
+        "usd_per_month": 5.0,
+    }
+    assert "costs $0.50 per 100,000, each key" in next(protect._closing(None, watches=True))
+    assert selectors._cost().startswith("logging costs $0.50 per 100,000 deletes")
