@@ -114,7 +114,8 @@ count too. | Save and remove it yourself, then run this again: aws s3api get-buc
 aws s3api delete-bucket-lifecycle --bucket {bucket}{profile}
 InvalidBucketState | | 1 | The bucket's state forbids this; Object Lock needs versioning to stay on. | {again}
 MethodNotAllowed | | 1 | Not allowed here (tags of a bucket with ABAC?). | Change the tags in the console. {again}
-InvalidTag BadRequest TagsNotKept | | 1 | S3 does not accept the tags (over 50?). | Set the two tags in the console.
+InvalidTag BadRequest | | 1 | S3 does not accept the tags (over 50?). | Set the two tags in the console.
+TagsNotKept | | 1 | S3 accepted the tags, but still answers others after {wait} s (another tool's?). | {again}
 NoSuchTagSet | | 1 | The bucket has no tags, which is normal. | {again}
 NoSuchBucket 404 | | 1 | There is no bucket {bucket} (any more). | Check the account: aws s3api list-buckets{profile}
 PermanentRedirect 301 400 AuthorizationHeaderMalformed | | 1 | The bucket is in another Region. | Give its --region.
@@ -132,6 +133,7 @@ SlowDown Throttling RequestLimitExceeded ServiceUnavailable InternalError 503 | 
 SSLError | | 1 | The TLS certificate could not be verified. | A proxy? Give its CA in AWS_CA_BUNDLE; never go without.
 HTTPClientError ConnectionError | | 1 | AWS cannot be reached, or gave no answer. | Check network and proxy. {again}
 NotReadBack | | 1 | S3 accepted the change, but still answers {state} after {wait} s. | Run check in a few minutes.
+NotNumbered | | 1 | S3 stored a proof without a version id: versioning is new. | Run it again in 15 minutes.
 NotRefused | | 1 | A version was deleted without a code: MFA delete does not work here! | Run check; call AWS support.
 NotAllDeleted | | 1 | {count} version(s) are still there. | {again}
 NoMoreCodes | | 1 | Standard input ended before the code {purpose}. | {again}
@@ -663,9 +665,10 @@ class Bucket:
     def setting(self, call: str, absent: str) -> dict[str, Any]:
         return tried(lambda: getattr(self.s3(), call)(**self.where), absent, "NotImplemented")[0] or {}
 
-    def read_tags(self) -> None:
+    def read_tags(self) -> dict[str, str]:
         tag_set = self.setting("get_bucket_tagging", "NoSuchTagSet").get("TagSet", [])
         self.tags = {each["Key"]: each["Value"] for each in tag_set}
+        return self.tags
 
     def preflight(self, exempt: dict[str, str]) -> None:
         """3: look at a bucket before anybody is asked for a code, and show what was found."""
@@ -719,12 +722,15 @@ class Bucket:
             self.run.say("No clear answer; looking at the bucket itself.", YELLOW)
             if self.state() != wanted:
                 raise
-        deadline = time.monotonic() + self.args.wait
-        while (state := self.state()) != wanted:
-            demand(time.monotonic() < deadline, "NotReadBack", state=state, wait=self.args.wait)
-            time.sleep(1)
+        self.wait_for(self.state, wanted, "NotReadBack")
         self.after = wanted
         self.run.say(f"{self.name}: versioning/MFA delete is {wanted}, read back.", GREEN)
+
+    def wait_for(self, look: Callable[[], Any], wanted: Any, code: str) -> None:
+        deadline = time.monotonic() + self.args.wait
+        while (state := look()) != wanted:  # a setting of a bucket is not seen everywhere at once
+            demand(time.monotonic() < deadline, code, state=state, wait=self.args.wait)
+            time.sleep(1)
 
     def enable(self) -> None:
         if self.after != ON:
@@ -738,8 +744,10 @@ class Bucket:
     def prove(self) -> None:
         """Show that a version delete without a code is refused, on an object of our own; remove it with the next."""
         item = self.where | {"Key": f"mfa-delete-proof/{datetime.now(UTC):{STAMP}}.txt"}
-        item["VersionId"] = self.s3().put_object(**item, Body=b"Proof that MFA delete works.\n")["VersionId"]
+        answer = self.s3().put_object(**item, Body=b"Proof that MFA delete works.\n")
+        item["VersionId"] = answer.get("VersionId", "null")
         self.notes.append(f"proof object left behind: {item['Key']}, version {item['VersionId']}")
+        demand(item["VersionId"] != "null", "NotNumbered")
         delete = self.s3(once=True).delete_object
         _, refusal = tried(lambda: delete(**item), "AccessDenied")
         demand(refusal, "NotRefused")
@@ -779,8 +787,7 @@ class Bucket:
                 control.tag_resource(Tags=new, **where)
             if old := [name for name, value in changes.items() if value is None]:
                 control.untag_resource(TagKeys=old, **where)
-        self.read_tags()
-        demand(self.tags == wanted, "TagsNotKept")
+        self.wait_for(self.read_tags, wanted, "TagsNotKept")
 
     def wanted_versions(self) -> set[tuple[str, str]]:
         """(key, version id) of all that was named; version id "" is the delete marker that hides the key."""

@@ -77,7 +77,7 @@ def test_every_command_works_as_pasted(by_script: bool) -> None:
         obstacle = runbook.lifecycle_obstacle(bucket, ("a rule",))
         page = blocks(runbook.filled("turn-mfa-delete-on", bucket, from_env(SETTINGS), obstacle))
         ran = {heading: len(commands) for heading, commands in page.items()}
-        assert sum(ran.values()) == 11
+        assert sum(ran.values()) == 12
 
         for heading in ("Is this request genuine?", "First: a lifecycle configuration is in the way", "1. The AWS CLI"):
             assert [desk.paste(command)[0] for command in page[heading]] == [0] * ran[heading]
@@ -97,9 +97,13 @@ def test_every_command_works_as_pasted(by_script: bool) -> None:
         code, screen = desk.paste(page["6. Confirm"][0])
         assert (code, screen.count("Enabled")) == (0, 2)
 
-        code, screen = desk.paste(page["7. Prove it"][0])
-        assert code != 0
+        prove, remove = page["7. Prove it"]
+        assert desk.paste(prove)[0] != 0
+        proofs = s3.list_object_versions(Bucket="paper-vault")["Versions"]
+        code, screen = desk.paste(prove + remove)
+        assert code == 0, screen
         assert "Mfa Authentication must be used for this request" in screen
+        assert s3.list_object_versions(Bucket="paper-vault")["Versions"] == proofs, "the second proof is gone"
         assert desk.paste(page["8. Remove the profile"][0])[0] == 0
         assert desk.key["SecretAccessKey"] not in (desk.home / ".aws" / "credentials").read_text()
         cloud.client("iam").delete_access_key(AccessKeyId=desk.key["AccessKeyId"])  # step 9, which is the console's
