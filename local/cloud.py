@@ -1,4 +1,4 @@
-"""The handle of demo and tests on the embedded cloud; `python -m local.cloud up|down|code|env` for a shell.
+"""The handle of demo and tests on the embedded cloud; `python -m local.cloud` for a shell.
 
 with Cloud.start() as cloud:
     cloud.client("s3").create_bucket(Bucket="example-bucket")

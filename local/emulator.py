@@ -61,10 +61,11 @@ s3: Any = _module(
     "_bucket_tags", "_parse_tags_xml",
 )  # fmt: skip
 sns: Any = _module(
-    "services.sns", "_fanout", "_topics", "_publish", "_subscribe", "_list_subscriptions", "_matches_filter_policy",
-    "_list_subscriptions_by_topic", "_refresh_subscription_counts", "_resolve_message_for_protocol", "_p", "_error",
-    "_build_envelope", "_deliver_to_http", "_send_subscription_confirmation", "_topic_by_arn_any_scope",
-    "_find_subscription", "handle_request", "topic_policy_allows", "publish_internal", "SnsPublishError",
+    "services.sns", "_fanout", "_topics", "_publish", "_publish_batch", "_subscribe", "_list_subscriptions",
+    "_matches_filter_policy", "_list_subscriptions_by_topic", "_refresh_subscription_counts", "_p", "_error",
+    "_resolve_message_for_protocol", "_build_envelope", "_deliver_to_http", "_send_subscription_confirmation",
+    "_topic_by_arn_any_scope", "_find_subscription", "handle_request", "topic_policy_allows", "publish_internal",
+    "SnsPublishError",
 )  # fmt: skip
 cloudwatch: Any = _module(
     "services.cloudwatch", "time", "record_metric", "_evaluate_alarm", "_alarms", "_composite_alarms", "_metrics",

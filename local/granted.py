@@ -21,8 +21,8 @@ from typing import Any
 ROOM = Path(__file__).resolve().parent.parent
 TEMPLATES = (ROOM / ".aws-sam" / "build" / "template.yaml", ROOM / "template.yaml")
 VARIABLE = "GUARDRAIL_CALLS"
-# traffic.py keeps so many calls of one cloud; in a fuller log the first ones are missing
 LOG_LIMIT = 50_000
+"""So many calls of one cloud are kept; in a fuller log the first ones are missing."""
 
 Node = Any
 

@@ -82,9 +82,7 @@ def function_for(event: Any) -> str:
         function = QUEUED
     elif clock := next((each for each in CLOCKS if _member(event, each)), None):
         function = CLOCKS[clock]
-    elif (
-        _member(detail, "eventSource") != "s3.amazonaws.com" or _member(detail, "eventName") == "PutBucketNotification"
-    ):
+    elif _is_about_us(detail):
         function = "HealthFunction"
     if not (BUILD / function).is_dir():
         raise RunError("nothing is built: run make build")

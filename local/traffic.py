@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from xml.sax.saxutils import escape
 
+from local import cbor
 from local.exchange import Answer, Request
+from local.granted import LOG_LIMIT
 from local.identity import Caller
-
-_KEPT = 50_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class CallLog:
     """The latest calls, oldest first."""
 
     def __init__(self) -> None:
-        self._calls: deque[LoggedCall] = deque(maxlen=_KEPT)
+        self._calls: deque[LoggedCall] = deque(maxlen=LOG_LIMIT)
 
     def add(self, request: Request, answer: Answer, caller: Caller | None) -> None:
         header = request.headers.get("x-amz-mfa", "")
@@ -95,7 +95,7 @@ class Faults:
 def fault_answer(fault: Fault, request: Request) -> Answer:
     """The error in the caller's own protocol."""
     if "cbor" in request.headers.get("smithy-protocol", ""):
-        body, kind = _cbor({"__type": fault.code, "message": fault.message}), "application/cbor"
+        body, kind = cbor.dumps({"__type": fault.code, "message": fault.message}), "application/cbor"
     elif "json" in request.headers.get("content-type", "") or request.service in ("lambda", "scheduler"):
         body = json.dumps({"__type": fault.code, "message": fault.message}).encode()
         kind = "application/x-amz-json-1.1"
@@ -109,13 +109,3 @@ def fault_answer(fault: Fault, request: Request) -> Answer:
     if "cbor" in kind:
         headers.append((b"smithy-protocol", b"rpc-v2-cbor"))
     return Answer(status=fault.status or 500, headers=headers, body=body)
-
-
-def _cbor(members: dict[str, str]) -> bytes:
-    """A small CBOR map of short texts (RFC 8949), all that an error needs."""
-
-    def text(value: str) -> bytes:
-        raw = value.encode()[:255]
-        return (bytes([0x60 + len(raw)]) if len(raw) < 24 else bytes([0x78, len(raw)])) + raw
-
-    return bytes([0xA0 + len(members)]) + b"".join(text(name) + text(value) for name, value in members.items())

@@ -282,12 +282,17 @@ def test_every_event_goes_to_the_function_that_parses_it(file: Path) -> None:
         "BucketChangeFunction": parse.bucket_change,
         invoke.QUEUED: parse.version_delete,
         "HealthFunction": lambda told: parse_watch.guardrail_change(told, HERE, datetime.now(UTC)),
-        "DrillFunction": lambda told: told["drill"],
+        "DrillFunction": parse.drill,
     }
     function = invoke.function_for(event)
     expected = pytest.raises(BadEvent) if file.stem in TAKEN_BY_NO_RULE else contextlib.nullcontext()
     with expected:
         reads[function](event)
+
+
+@pytest.mark.parametrize("useless", ["no object", {}, {"detail": {}}, {"detail": {"eventName": "PutBucketTagging"}}])
+def test_what_names_no_service_goes_to_the_function_that_rejects_it(useless: Any) -> None:
+    assert invoke.function_for(useless) == "BucketChangeFunction"
 
 
 def test_one_event_is_run_for_a_person() -> None:
