@@ -56,7 +56,6 @@ class State:
         return BucketState(
             tagged=tags.tagged,
             exemption=tags.exemption,
-            near=tags.near,
             versioning=versioning,
             mfa_delete=MfaDelete(entry.get("mfa_delete") or MfaDelete.NEVER_SET),
             lifecycle=_lifecycle(entry, trigger, event, versioning),

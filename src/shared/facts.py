@@ -242,7 +242,6 @@ class BucketState:
     versioning: Versioning
     mfa_delete: MfaDelete
     exemption: Exemption | None = None
-    near: str = ""
     lifecycle: Lifecycle | Unreadable | None = None
 
 

@@ -57,8 +57,7 @@ class Buckets:
         if isinstance(tags, Unreadable | Gone):
             return tags
         if not (tags.tagged or judged_before):
-            never = {"versioning": Versioning.NEVER_SET, "mfa_delete": MfaDelete.NEVER_SET}
-            return BucketState(tagged=False, near=tags.near, **never)  # type: ignore[arg-type]
+            return BucketState(tagged=False, versioning=Versioning.NEVER_SET, mfa_delete=MfaDelete.NEVER_SET)
         return self.versioning(bucket, tags, with_lifecycle=with_lifecycle)
 
     def versioning(self, bucket: BucketKey, tags: Tags, *, with_lifecycle: bool = False) -> Reading:
@@ -71,7 +70,6 @@ class Buckets:
         state = BucketState(
             tagged=tags.tagged,
             exemption=tags.exemption,
-            near=tags.near,
             versioning=Versioning(answer.get("Status", Versioning.NEVER_SET)),
             mfa_delete=MfaDelete(answer.get("MFADelete", MfaDelete.NEVER_SET)),
         )
