@@ -1,6 +1,5 @@
 """Version deletes come by the thousand: an SQS batch is grouped, each bucket read once, each group settled once."""
 
-import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -67,11 +66,7 @@ def settle_batch(event: Any, guard: Guardrail, deadline: Deadline) -> Report:
         failed_messages=tuple(run.failed),
     )
     looked = {bucket: one.looked for bucket, one in run.settled.items()}
-    report = guard.tell(_as_of_now(run), looked, report, claim=run.claim)
-    if not report.errors:  # else the whole batch comes again, and these with it
-        for body, reason in useless:
-            guard.dead_letters.put(body, reason)
-    return report
+    return guard.ends_batch(guard.tell(_as_of_now(run), looked, report, claim=run.claim), useless)
 
 
 def _as_of_now(run: _Run) -> list[Owed]:
@@ -91,7 +86,7 @@ def _sorted_out(event: Any, run: _Run) -> tuple[list[Message], list[tuple[str, s
         message = record if isinstance(record, Mapping) else {}
         body = str(message.get("body", ""))
         try:
-            trigger = parse.version_delete(_loaded(body))
+            trigger = parse.version_delete(parse.loaded(body))
         except BadEvent as bad:
             useless.append((body, str(bad)))
             continue
@@ -135,16 +130,6 @@ def _is_named(trigger: Trigger) -> bool:
 
 def _delete(trigger: Trigger) -> tuple[object, ...]:
     return (trigger.request_id, *trigger.objects)
-
-
-def _loaded(body: str) -> parse.Event:
-    try:
-        loaded = json.loads(body)
-    except (ValueError, RecursionError):
-        raise BadEvent("the message is not JSON") from None
-    if not isinstance(loaded, Mapping):
-        raise BadEvent("the message is not a JSON object")
-    return loaded
 
 
 def _groups(messages: list[Message], length: timedelta) -> dict[tuple[object, ...], list[Message]]:

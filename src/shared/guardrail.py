@@ -260,6 +260,13 @@ class Guardrail:
         errors = (*report.errors, *sent.errors)
         return replace(report, sent=sent.paid, still_owed=sent.still_owed, errors=errors, alert_lags_s=sent.lags_s)
 
+    def ends_batch(self, report: Report, useless: Sequence[tuple[str, str]]) -> Report:
+        """Keep what of a batch is useless, with its reason; not after errors: then all of it comes again."""
+        if not report.errors:
+            for body, reason in useless:
+                self.dead_letters.put(body, reason)
+        return report
+
 
 def _spokes(told: Settings, clock: Callable[[], datetime], store: Store) -> "Spokes | None":
     if not told.has_spokes:

@@ -5,6 +5,7 @@ S3 user guide.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -31,8 +32,8 @@ type Event = Mapping[str, Any]
 _YEARS = range(1970, 9000)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 _ALIAS = re.compile(r".*(-s3alias|--ol-s3|\.mrap)$")
-_ACCOUNT = re.compile(r"[0-9]{12}")
-_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}")
+ACCOUNT = re.compile(r"[0-9]{12}")
+REGION = re.compile(r"[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}")
 _BUCKET_ARN = re.compile(r"arn:[a-z-]+:s3:::([^/]+)(/.*)?", re.DOTALL)
 _SESSION_ARN = re.compile(r"arn:([a-z-]+):sts::([0-9]{12}):assumed-role/([^/]+)/(.+)", re.DOTALL)
 
@@ -143,7 +144,7 @@ def record(event: Event) -> Mapping[str, Any]:
         raise BadEvent("detail is not a CloudTrail record")
     recipient, account = text(detail, "recipientAccountId"), text(event, "account")
     # EventBridge sets the envelope's account, which nobody can forge; the detail is what its sender says.
-    if account and account != recipient and _ACCOUNT.fullmatch(recipient):
+    if account and account != recipient and ACCOUNT.fullmatch(recipient):
         raise BadEvent(f"the event is account {quoting.quoted(account)}'s, its record is account {recipient}'s: forged")
     return {**detail, "account": account}
 
@@ -221,7 +222,7 @@ def _bucket_arns(detail: Mapping[str, Any]) -> "filter[str]":
 def _recipient(detail: Mapping[str, Any]) -> str:
     """The account whose event it is."""
     account = text(detail, "recipientAccountId") or text(detail, "account")
-    if not _ACCOUNT.fullmatch(account):
+    if not ACCOUNT.fullmatch(account):
         raise BadEvent("neither recipientAccountId nor account is an account id")
     return account
 
@@ -231,12 +232,12 @@ def _owner(detail: Mapping[str, Any]) -> str:
     resources = detail.get("resources")
     items = [mapping(item) for item in (resources if isinstance(resources, list) else [])]
     owners = (text(item, "accountId") for item in items if text(item, "type") == "AWS::S3::Bucket")
-    return next((owner for owner in owners if _ACCOUNT.fullmatch(owner)), "")
+    return next((owner for owner in owners if ACCOUNT.fullmatch(owner)), "")
 
 
 def _region(detail: Mapping[str, Any]) -> str:
     region = text(detail, "awsRegion")
-    if not _REGION.fullmatch(region):
+    if not REGION.fullmatch(region):
         raise BadEvent(f"awsRegion {quoting.quoted(region)} is not a Region")
     return region
 
@@ -311,6 +312,17 @@ def text(members: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str | int | float):
         return ""
     return str(value).encode(errors="replace").decode()  # JSON can carry half a surrogate pair, UTF-8 cannot
+
+
+def loaded(body: str) -> Event:
+    """The event that a queue's message holds. Raises BadEvent if it holds none."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        raise BadEvent("the message is not JSON") from None
+    if not isinstance(found, Mapping):
+        raise BadEvent("the message is not a JSON object")
+    return found
 
 
 def mapping(value: object) -> Mapping[str, Any]:

@@ -1,16 +1,12 @@
 """Messages of the spoke queue -> which spoke: its hello, as EventBridge forwards it, or its turn in a sweep."""
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from shared import parse, quoting
 from shared.facts import BadEvent, Spoke
-
-_ACCOUNT = re.compile(r"[0-9]{12}")
-_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}")
 
 
 def turn(spoke: Spoke) -> str:
@@ -26,11 +22,7 @@ def message(body: str, now: datetime) -> tuple[Spoke, bool]:
     nobody can forge, and no customer may send an event whose source is `aws.events`.
     Source: EventBridge user guide, scheduled rules
     """
-    try:
-        loaded = json.loads(body)
-    except (ValueError, RecursionError):
-        raise BadEvent("the message is not JSON") from None
-    event = parse.mapping(loaded)
+    event = parse.loaded(body)
     told = event.get("spoke")
     if isinstance(told, Mapping):
         return _spoke(told, _heard(parse.text(told, "heard_at")), leads=told.get("leads") is True), False
@@ -41,7 +33,7 @@ def message(body: str, now: datetime) -> tuple[Spoke, bool]:
 
 def _spoke(told: Mapping[str, Any], heard_at: datetime, *, leads: bool) -> Spoke:
     account, region = parse.text(told, "account"), parse.text(told, "region")
-    if not (_ACCOUNT.fullmatch(account) and _REGION.fullmatch(region)):
+    if not (parse.ACCOUNT.fullmatch(account) and parse.REGION.fullmatch(region)):
         raise BadEvent(f"{quoting.quoted(account)} in {quoting.quoted(region)} is no account and Region")
     return Spoke(account=account, region=region, heard_at=heard_at, leads=leads)
 

@@ -121,8 +121,5 @@ def _told(guard: Guardrail, run_: _Run) -> Report:
     now = guard.clock()
     # what is older the schedule sends that only pays, or has sent while this batch went on
     owed = [one for settled in run_.settled.values() for one in settled.owed if now - one.since <= sweep.PATIENCE]
-    report = guard.tell(owed, {key: settled.looked for key, settled in run_.settled.items()}, report)
-    if not report.errors:  # else the whole batch comes again, and these with it
-        for body, reason in run_.useless:
-            guard.dead_letters.put(body, reason)
-    return report
+    looked = {key: settled.looked for key, settled in run_.settled.items()}
+    return guard.ends_batch(guard.tell(owed, looked, report), run_.useless)
