@@ -38,8 +38,8 @@ POLICY: dict[str, Any] = {
 SETTINGS = {
     **{"TABLE_NAME": "guardrail", "DEAD_LETTER_URL": "https://sqs.example.com/dead", "ACCOUNT_ID": ACCOUNT},
     **{"ALERT_TOPIC_ARN": f"arn:aws:sns:{REGION}:{ACCOUNT}:alerts", "WATCH_VERSION_DELETES": "yes"},
-    **{"SILENCE_TOPIC_ARN": f"arn:aws:sns:{REGION}:{ACCOUNT}:silence", "PROTECT_TAG_KEY": TAG[0]},
-    **{"PROTECT_TAG_VALUE": TAG[1], "PARTITION": "aws", "SCRIPT_SHA256": "0" * 64, "STACK_NAME": "guardrail"},
+    **{"PROTECT_TAG_KEY": TAG[0], "PROTECT_TAG_VALUE": TAG[1], "PARTITION": "aws", "SCRIPT_SHA256": "0" * 64},
+    **{"STACK_NAME": "guardrail"},
     **{"EXEMPTION_MAX_DAYS": "90", "GROUP_WINDOW_MINUTES": "60", "GROUP_THRESHOLD": "10", "HISTORY_DAYS": "400"},
     **{"ROOT_KEY_GRACE_MINUTES": "60", "SWEEP_RATE": "rate(1 hour)", "VERSION": "0"},
     **{"PAGE_FROM": "high", "SECURITY_HUB": "no"},

@@ -106,7 +106,7 @@ def _second_way_out(stack: Stack) -> Iterator[Condition]:
     """Second way out: does anybody hear it when the guardrail is silenced?"""
     if not stack.exists:
         return
-    topic = stack.settings.silence_topic_arn
+    topic = stack.outputs["SilenceTopicArn"]
     attributes = stack.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]
     if int(attributes.get("SubscriptionsConfirmed", 0)):
         yield fine("second way", "somebody is told when the guardrail is silenced")

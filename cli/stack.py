@@ -131,7 +131,6 @@ class Stack:
             aws_region=_region(),
             sweep_rate=told.get("SweepRate", "rate(1 hour)"),
             deploy_principals=told.get("DeployPrincipals", ""),
-            silence_topic_arn=outputs.get("SilenceTopicArn", ""),
             heartbeat_url="",  # the functions' business
             canary_bucket=outputs.get("CanaryBucketName", ""),
             version=outputs.get("Version", ""),

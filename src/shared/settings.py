@@ -37,7 +37,6 @@ class Settings:
     aws_region: str
     sweep_rate: str
     deploy_principals: str
-    silence_topic_arn: str
     heartbeat_url: str
     canary_bucket: str
     version: str

@@ -168,7 +168,6 @@ def _env() -> dict[str, str]:
         "ROOT_KEY_GRACE_MINUTES": "60",
         "HISTORY_DAYS": "400",
         "SWEEP_RATE": "rate(1 hour)",
-        "SILENCE_TOPIC_ARN": f"arn:aws:sns:us-east-1:{ACCOUNT}:silence",
         "VERSION": "0.1.0",
         "SECURITY_HUB": "no",
         "PAGE_FROM": "critical",

@@ -43,7 +43,6 @@ TOLD = Settings(
     aws_region="us-east-1",
     sweep_rate="rate(1 hour)",
     deploy_principals="",
-    silence_topic_arn="arn:aws:sns:us-east-1:111122223333:silence",
     heartbeat_url="",
     canary_bucket="",
     version="0.1.0",
