@@ -144,7 +144,17 @@ def test_what_is_new_is_off_or_empty_unless_it_is_asked_for(parameters: dict[str
 def test_the_addresses_that_are_secrets_are_kept_from_view(parameters: dict[str, Template]) -> None:
     # whoever knows it can send the heartbeat in our stead, or page with the integration's key
     kept = {name for name, parameter in parameters.items() if parameter.get("NoEcho")}
-    assert kept == {"HeartbeatUrl", "PagerUrl"}
+    assert kept == {"HeartbeatUrl", "PagerUrl", "AlertUrl"}
+
+
+def test_no_output_shows_an_address_that_is_a_secret(
+    parameters: dict[str, Template], outputs: Callable[..., dict[str, str]]
+) -> None:
+    # CloudFormation strikes out the parameter, not an output that holds its value
+    secrets = {
+        name: f"https://example.com/{name}-secret" for name, parameter in parameters.items() if parameter.get("NoEcho")
+    }
+    assert "-secret" not in str(outputs(**secrets))
 
 
 def test_the_address_of_the_heartbeat_is_given_to_the_health_function_and_nothing_else(template: Template) -> None:
@@ -227,7 +237,7 @@ def test_the_stack_says_which_subscription_is_still_to_be_confirmed(outputs: Cal
     assert "aws sns subscribe --region eu-west-1 --topic-arn AlertTopic" in nobody
     both = outputs(AlertEmail="ann@example.com", AlertUrl="https://example.com/x")["SubscriptionToConfirm"]
     assert "ann@example.com" in both
-    assert "https://example.com/x" in both
+    assert "AlertUrl" in both
     assert "Nobody" not in both
 
 
