@@ -1,6 +1,6 @@
 """How we are heard: topics, subscriptions, the key that encrypts, the alarms."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -10,19 +10,25 @@ from shared.aws.trails import redeploy
 from shared.facts import Condition
 
 
+def _answer(read: Callable[..., Mapping[str, Any]], **asked: str) -> Mapping[str, Any] | None:
+    """What AWS answers about a part; None where it is gone. Raises what else goes wrong."""
+    try:
+        return read(**asked)
+    except ClientError as error:
+        if is_gone(error):
+            return None
+        raise
+
+
 def topics(stack: Stack) -> Iterator[Condition]:
     """Topic: is it there, and does everybody listen who was asked to?"""
     sns = stack.clients("sns")
     for part in stack.of("AWS::SNS::Topic"):
-        try:
-            attributes = sns.get_topic_attributes(TopicArn=part.name)["Attributes"]
-        except ClientError as error:
-            if not is_gone(error):
-                raise
+        answer = _answer(sns.get_topic_attributes, TopicArn=part.name)
+        if answer is None:
             yield bad("topic", "gone", f"{part.tail} is gone: nothing can be sent", redeploy(stack.settings))
-            continue
-        if int(attributes.get("SubscriptionsConfirmed", 0)):
-            yield fine("topic", f"{part.tail} has {attributes['SubscriptionsConfirmed']} confirmed subscription(s)")
+        elif confirmed := int(answer["Attributes"].get("SubscriptionsConfirmed", 0)):
+            yield fine("topic", f"{part.tail} has {confirmed} confirmed subscription(s)")
         elif part.logical_id == "AlertTopic":
             mend = f"aws sns subscribe --region {stack.settings.aws_region} --topic-arn {part.name} --protocol email"
             mend += " --notification-endpoint you@example.com"
@@ -33,13 +39,11 @@ def topics(stack: Stack) -> Iterator[Condition]:
 
 def _subscription(sns: Any, part: Part, stack: Stack) -> Condition:
     name = part.logical_id
-    try:
-        # the endpoint is not among the attributes
-        found = sns.get_subscription_attributes(SubscriptionArn=part.name)["Attributes"]
-    except ClientError as error:
-        if not is_gone(error):
-            raise
+    # the endpoint is not among the attributes
+    answer = _answer(sns.get_subscription_attributes, SubscriptionArn=part.name)
+    if answer is None:
         return bad("subscription", "deleted", f"{name} was deleted: nobody gets it", redeploy(stack.settings))
+    found = answer["Attributes"]
     if found.get("PendingConfirmation") == "true":
         mend = "follow the link in the confirmation message"
         return bad("subscription", "pending", f"{name} has not been confirmed: nobody gets anything by it", mend)
@@ -53,14 +57,9 @@ def _subscription(sns: Any, part: Part, stack: Stack) -> Condition:
 def bus(stack: Stack) -> Iterator[Condition]:
     """Bus: is it there, for those who have a target on it?"""
     for part in stack.of("AWS::Events::EventBus"):
-        try:
-            stack.clients("events").describe_event_bus(Name=part.name)
-        except ClientError as error:
-            if not is_gone(error):
-                raise
-            yield bad(
-                "bus", "gone", f"the event bus {part.name} is gone: what goes over it is lost", redeploy(stack.settings)
-            )
+        if _answer(stack.clients("events").describe_event_bus, Name=part.name) is None:
+            meaning = f"the event bus {part.name} is gone: what goes over it is lost"
+            yield bad("bus", "gone", meaning, redeploy(stack.settings))
         else:
             yield fine("bus", f"the event bus {part.name} is there")
 
