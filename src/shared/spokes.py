@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from shared import parse, parse_spokes, sweep
-from shared.aws.calling import is_refused
+from shared.aws.calling import AWS_ERRORS
 from shared.evidence import Evidence, Memory
 from shared.facts import GUARDRAIL, BadEvent, BucketKey, GuardrailHealth, Spoke, Trigger, TriggerKind
 from shared.guardrail import Deadline, Guardrail, Settled
@@ -95,9 +93,7 @@ def _swept(spoke: Spoke, guard: Guardrail, spokes: "Spokes", run_: _Run) -> tupl
         errors = found.errors
         run_.settled |= found.settled
         conditions = (spokes.heard(spoke), spokes.delivered(spoke))
-    except ClientError as error:
-        if not is_refused(error):
-            raise
+    except AWS_ERRORS as error:
         # One finding says it of all its buckets; each of them keeps what was last known of it.
         conditions = (spokes.heard(spoke), spokes.unreadable(spoke, error))
     key = replace(place, name=GUARDRAIL)

@@ -122,8 +122,10 @@ class Spokes:
         )
         return _bad(spoke, "undelivered", f"{waiting} of its events were not taken by the hub's bus", mend)
 
-    def unreadable(self, spoke: Spoke, error: ClientError) -> Condition:
-        """Its role, or a list that every sweep needs, is refused."""
+    def unreadable(self, spoke: Spoke, error: Exception) -> Condition:
+        """Its role, or a list that every sweep needs, is refused. Raises an error that is no refusal again."""
+        if not (isinstance(error, ClientError) and is_refused(error)):
+            raise error
         self._keys.pop(spoke.account, None)  # sessions of a role that is made anew are other ones
         meaning = f"nobody knows whether its buckets are protected ({error.operation_name}: {code(error)})"
         mend = (
