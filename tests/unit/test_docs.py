@@ -2,11 +2,13 @@
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from bench import many_accounts
+from cli.main import VERBS
 from docs import generate
 from tests.unit import pages
 from tests.unit.pages import PAGES, ROOT
@@ -94,6 +96,32 @@ def test_every_test_that_the_threat_model_names_exists() -> None:
 def test_the_threat_model_has_a_line_for_every_move_that_is_played() -> None:
     lined = [int(row[0]) for row in threats() if row[0].isdigit()]
     assert lined == sorted({attack["row"] for attack in generate.attacks()}) == sorted(generate.ROWS)
+
+
+def test_the_layers_in_the_architecture_are_those_that_are_enforced() -> None:
+    told = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("\nDownwards only: ")[2]
+    [enforced] = [
+        [set(layer.split(" | ")) for layer in contract["layers"]]
+        for contract in tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+            "contracts"
+        ]
+        if contract["id"] == "layers"
+    ]
+    layers = [set(re.findall(r"`(\w+)`", layer)) for layer in told.partition(". ")[0].split("→")]
+    assert layers == [{"handlers"}, *enforced]
+
+
+def test_the_architecture_names_every_handler_and_every_file_of_controls() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    way = page.partition("## One way through")[2].partition("\n## ")[0]
+    handlers = {path.name for path in (ROOT / "src" / "handlers").glob("*.py")} - {"__init__.py"}
+    assert {name for name in handlers if name not in way} == set()
+    adding = page.partition("**A control**")[2].partition("**A handler**")[0]
+    assert {f"`{room}.py`" for room in ("states", "deeds", "watch") if f"`{room}.py`" not in adding} == set()
+
+
+def test_a_verb_of_the_command_has_a_file_of_its_name() -> None:
+    assert {verb for verb in VERBS if not (ROOT / "cli" / f"{verb}.py").is_file()} == set()
 
 
 def test_help_lists_every_verb() -> None:
