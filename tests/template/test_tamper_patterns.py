@@ -302,6 +302,14 @@ def test_what_is_told_past_our_code_comes_to_the_function_too(
     assert set(called(patterns["OwnTrailTamperRule"])) <= set(called(patterns["TrailTamperRule"]))
 
 
+def test_a_stopped_trail_is_told_past_our_code_only_where_it_is_the_stacks_own_as_the_readme_says(
+    everything: Template, root: Path
+) -> None:
+    rules = of_type(everything, "AWS::Events::Rule")
+    assert [target["Arn"] for target in rules["TrailTamperRule"]["Targets"]] == ["HealthFunction.Arn"]
+    assert "past its own code too unless the trail is yours" in " ".join((root / "README.md").read_text().split())
+
+
 # ---- what EventBridge takes ------------------------------------------------------------------------------------------
 
 SUFFIX, YES_NO = "1A2B3C4D5E6F7", ("yes", "no")

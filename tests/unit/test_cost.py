@@ -16,6 +16,7 @@ from cli.main import guardrail
 
 PRICE = bill.price("data-event")
 README = Path(__file__).resolve().parents[2] / "README.md"
+MANY_ACCOUNTS = README.with_name("docs") / "many-accounts.md"
 COUNTS = st.integers(0, 10**9)
 USAGES = st.builds(
     Usage,
@@ -123,7 +124,13 @@ def test_every_price_has_a_source_and_is_used() -> None:
 
 def test_readme_says_what_a_few_buckets_cost() -> None:
     usd = bill.total(bill.lines(Usage(deletes=100_000, buckets=10)))
-    assert f"About ${round(usd, 1):.2f} a month for a few buckets" in README.read_text(encoding="utf-8")
+    more = bill.price("data-event")
+    readme = README.read_text(encoding="utf-8")
+    assert f"About ${round(usd, 1):.2f} a month for a few buckets" in readme
+    assert f"with 100,000 deletes that a trail logs; ${more.usd * 100_000 / more.per:.2f} for 100,000 more." in readme
+    assert f"[${round(usd, 1):.2f}](cost.md), 100,000 deletes at home included" in MANY_ACCOUNTS.read_text(
+        encoding="utf-8"
+    )
 
 
 def test_protect_and_selectors_reckon_with_the_same_price(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,11 +14,19 @@ from tests.unit import pages
 from tests.unit.pages import PAGES, ROOT
 
 README = pages.README.read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}(:[0-9]{2})?")
 
 
 def test_the_readme_is_one_screen() -> None:
     assert len(README.splitlines()) <= 90
+
+
+def test_the_readme_says_that_the_whole_suite_needs_a_browser() -> None:
+    wanted = {verb: needs.split() for verb, needs in re.findall(r"^(\S+):(.*?)(?:##.*)?$", MAKEFILE, re.MULTILINE)}
+    assert "browser-setup" in wanted["browser"]
+    assert "browser" in wanted["test"]
+    assert "`make test` runs every test and needs Chromium (`make browser-setup`)" in README
 
 
 def test_the_alert_in_the_readme_is_the_golden_one() -> None:
