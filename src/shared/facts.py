@@ -273,7 +273,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """One part of the guardrail: what was looked at, what that means, and the one command that mends it.
+    """One part of the guardrail: what was looked at, what that means, and what mends it: a command where there is one.
 
     `problem` is the same for the same trouble, whatever it befell; empty when all is fine. `blinds`: with this, no
     change of a bucket would be noticed when it happens.
