@@ -280,7 +280,7 @@ def _loss(told: Told, settings: Settings) -> str:
             f"Was anything lost: {_versions(finding)} permanently deleted (so far, by this principal).{_not_seen(told)}"
         )
     if finding.control == BUCKET_DELETED.id:
-        return "Was anything lost: everything that was in it; only an empty bucket can be deleted."
+        return "Was anything lost: whatever was in it had been deleted before; S3 deletes only empty buckets."
     if finding.control in {VERSION_DELETE_DENIED.id, VERSIONING_CHANGE_DENIED.id}:
         return "Was anything lost: not by this request, it was refused."
     if not finding.versioning_on:
