@@ -87,7 +87,8 @@ def runbook_page(told: Told, settings: Settings) -> str:
     finding = told.finding
     is_part = finding.bucket.name == GUARDRAIL and finding.control == STATE_UNVERIFIABLE.id
     heading = GUARDRAIL_BLIND.runbook if is_part else BY_ID[finding.control].runbook
-    return runbook.filled(heading, finding.bucket, settings, told.obstacles or runbook.NO_OBSTACLE)
+    obstacles = told.obstacles or runbook.NO_OBSTACLE
+    return runbook.filled(heading, finding.bucket, settings, obstacles, finding.short_id)
 
 
 def document(told: Told, settings: Settings, page: str) -> dict[str, object]:
@@ -267,7 +268,7 @@ def _digest(
         "",
         *(line for line, _ in entries),
         "",
-        "All that is open, with buckets, since when and why: guardrail status",
+        f"All that is open, with buckets, since when and why: {settings.command} status",
         "The runbook of a single finding is the same as in the single alerts, with the bucket's own name.",
     ])  # fmt: skip
     return Alert(

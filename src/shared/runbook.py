@@ -28,8 +28,11 @@ def sections() -> Mapping[str, str]:
     return {name: text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 
-def filled(heading: str, bucket: BucketKey, settings: Settings, obstacles: str) -> str:
-    """The section for this bucket, in Markdown. Raises KeyError for a heading or a blank that does not exist."""
+def filled(heading: str, bucket: BucketKey, settings: Settings, obstacles: str, finding: str = "ID") -> str:
+    """The section for this bucket, in Markdown. Raises KeyError for a heading or a blank that does not exist.
+
+    finding: its eight digits, as its alert shows them.
+    """
     words = {
         "bucket": bucket.name,
         "region": bucket.region,
@@ -41,6 +44,7 @@ def filled(heading: str, bucket: BucketKey, settings: Settings, obstacles: str) 
         "obstacles": obstacles,
         "stack": settings.stack_name,
         "home": settings.aws_region,
+        "finding": finding,
     }
     page = sections()[heading].replace(_TURN_ON, sections()["turn-mfa-delete-on"])
     return _BLANK.sub(lambda blank: words[blank[1]], page)

@@ -276,9 +276,8 @@ def _loss(told: Told, settings: Settings) -> str:
     """Was anything lost. Never a bare "no": all that can be said is what was seen."""
     finding = told.finding
     if finding.control == VERSION_DELETED.id:
-        return (
-            f"Was anything lost: {_versions(finding)} permanently deleted (so far, by this principal).{_not_seen(told)}"
-        )
+        lost = f"{_versions(finding)} permanently deleted (so far, by this principal)."
+        return f"Was anything lost: {lost}{_not_seen(told, settings)}"
     if finding.control == BUCKET_DELETED.id:
         return "Was anything lost: whatever was in it had been deleted before; S3 deletes only empty buckets."
     if finding.control in {VERSION_DELETE_DENIED.id, VERSIONING_CHANGE_DENIED.id}:
@@ -290,20 +289,20 @@ def _loss(told: Told, settings: Settings) -> str:
         )
     if told.versions_deleted:
         lost = f"{_counted(told.versions_deleted)} deleted for good, seen {_since(told)}"
-        return f"Was anything lost: {lost}.{_not_seen(told)}"
+        return f"Was anything lost: {lost}.{_not_seen(told, settings)}"
     if not settings.watch_version_deletes:
         return "Was anything lost: cannot tell; permanent deletes are not watched, by choice (WatchVersionDeletes=no)."
     seen = f"no permanent delete seen {_since(told)} (seen means: logged by a trail)"
-    return f"Was anything lost: {seen}.{_not_seen(told)}"
+    return f"Was anything lost: {seen}.{_not_seen(told, settings)}"
 
 
-def _not_seen(told: Told) -> str:
+def _not_seen(told: Told, settings: Settings) -> str:
     """Whose deletes no trail logs, by choice; they may have deleted everything."""
     if not told.unlogged:
         return ""
     named = ", ".join(quoting.plain(each, 200) for each in told.unlogged[:UNLOGGED_NAMED])
     more = len(told.unlogged) - UNLOGGED_NAMED
-    others = f" and {more} more (guardrail status names them)" if more > 0 else ""
+    others = f" and {more} more ({settings.command} status names them)" if more > 0 else ""
     who = "1 principal" if len(told.unlogged) == 1 else f"{len(told.unlogged)} principals"
     return f" Deletes by {who} excluded from the trail's logging are not seen: {named}{others}."
 
@@ -393,7 +392,7 @@ def _closing_lines(told: Told, settings: Settings) -> list[str]:
     named = f"Finding: {finding.short_id} {finding.control}, {finding.severity.value} ({told.change.value})"
     if told.is_bad_news and finding.status is Status.OPEN:
         ends = "closes it" if finding.is_deed else "ends the reminders, not the finding"
-        named += f'\nSeen:    guardrail ack {finding.short_id} --why "..." ({ends})'
+        named += f'\nSeen:    {settings.command} ack {finding.short_id} --why "..." ({ends})'
     if not console or not bucket.is_bucket:
         return [named]
     return [f"Console: {console}/s3/buckets/{bucket.name}?region={bucket.region}&tab=properties\n{named}"]

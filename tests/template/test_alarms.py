@@ -37,6 +37,12 @@ def test_every_alarm_and_its_end_is_told_both_ways(alarms: dict[str, Template]) 
         assert alarm.get("ActionsEnabled", True) is True, name
 
 
+def test_the_alarms_of_the_heartbeats_name_the_doctor_of_this_very_stack(alarms: dict[str, Template]) -> None:
+    for name, alarm in alarms.items():
+        named = "Run guardrail --stack stack --region us-east-1 doctor" in " ".join(alarm["AlarmDescription"].split())
+        assert named == (name in HEARTBEATS), name
+
+
 def test_silence_is_an_alarm_where_a_heartbeat_is_awaited_and_nowhere_else(alarms: dict[str, Template]) -> None:
     for name, alarm in alarms.items():
         awaited = name in HEARTBEATS

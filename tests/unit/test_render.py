@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli.main import VERBS
 from shared import judgement, lifecycle, quoting, render, runbook
 from shared.facts import BucketKey, ObjectVersion, Principal
 from shared.finding import Change, Finding, Told
@@ -198,6 +200,26 @@ def test_the_runbook_for_a_bucket_with_a_lifecycle_configuration() -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_the_json_form_fits_its_schema(name: str) -> None:
     jsonschema.validate(json.loads(render.alert(CASES[name], TOLD).json), SCHEMA)
+
+
+BARE = re.compile(rf"guardrail ({'|'.join(VERBS)})\b")
+"""A command that looks for a stack of the default name, in the Region of whoever types it."""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_command_in_an_alert_names_stack_and_region(name: str) -> None:
+    told = replace(CASES[name], unlogged=UNLOGGED)
+    [digest] = render.digests([told], TOLD, told.finding.at)
+    for alert in (render.alert(told, TOLD), digest):
+        assert BARE.findall(alert.text + alert.json) == []
+
+
+@pytest.mark.parametrize("heading", runbook.sections())
+def test_every_command_in_the_runbook_names_stack_region_and_finding(heading: str) -> None:
+    bucket = CASES["mfa-delete-disabled"].finding.bucket
+    page = runbook.filled(heading, bucket, TOLD, runbook.NO_OBSTACLE, "1a2b3c4d")
+    assert BARE.findall(page) == []
+    assert page.count(f"{TOLD.command} ack ") == page.count(f'{TOLD.command} ack 1a2b3c4d --why "..."')
 
 
 def test_what_the_user_declined_is_said() -> None:
