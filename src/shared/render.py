@@ -26,11 +26,11 @@ VALUE_LIMIT = 256
 """Of one value in the JSON form that others chose."""
 
 
-def alert(told: Told, settings: Settings) -> Alert:
-    """One finding as one message."""
+def alert(told: Told, settings: Settings, home: Settings | None = None) -> Alert:
+    """One finding as one message. settings: of the bucket's account; home: of ours, None where they are the same."""
     finding = told.finding
     page = runbook_page(told, settings) if told.is_bad_news else ""
-    parts = [first_screen(told, settings), page]
+    parts = [first_screen(told, settings, home or settings), page]
     text = _within_limit("\n\n".join(part for part in parts if part))
     return Alert(
         subject=subject(label(told), headline(told), finding, settings),

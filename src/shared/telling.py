@@ -337,7 +337,7 @@ class Teller:
         is_protection = told.finding.control in PROTECTION and told.is_bad_news
         if is_protection:
             told = replace(told, obstacles=self._obstacles(told.finding.bucket, looked))
-        return render.alert(told, self._settings_of(told.finding.bucket.account))
+        return render.alert(told, self._settings_of(told.finding.bucket.account), self._settings)
 
     def _settings_of(self, account: str) -> Settings:
         """What alerts say of an account, this one or another."""

@@ -1,10 +1,9 @@
 """The sentences of an alert: its headline and its first screen, in the order in which a person needs them."""
 
-import json
 from datetime import timedelta
 
 from shared import quoting, runbook
-from shared.containment import containment, limits_of_containment
+from shared.containment import until_root
 from shared.controls import BY_ID, PROTECTION
 from shared.deeds import (
     BUCKET_DELETED,
@@ -95,8 +94,8 @@ _GOOD_NEWS = {
 }
 
 
-def first_screen(told: Told, settings: Settings) -> str:
-    """All that stands before the runbook."""
+def first_screen(told: Told, settings: Settings, home: Settings) -> str:
+    """All that stands before the runbook. settings: of the bucket's account; home: of ours, where the command looks."""
     finding = told.finding
     if not told.is_bad_news:
         return "\n\n".join([good_sentence(told, settings), *_closing_lines(told, settings)])
@@ -109,7 +108,7 @@ def first_screen(told: Told, settings: Settings) -> str:
         blocks.append(_who_can(finding, settings))
     blocks.append("\n".join(_facts(finding, settings)))
     if is_still_off:
-        blocks.append(_without_root(finding, settings))
+        blocks.append(_without_root(finding, settings, home))
     return "\n\n".join([*blocks, *_closing_lines(told, settings)])
 
 
@@ -359,12 +358,10 @@ def _agent(finding: Finding) -> str:
     return quoting.plain(quoting.cut(agent, 100), 120) if agent else "user agent not in the record"
 
 
-def _without_root(finding: Finding, settings: Settings) -> str:
-    return (
-        "Until then, without root: add this statement to the bucket's policy (or, without Principal, to an SCP). "
-        f"{limits_of_containment(versioning_on=finding.versioning_on)}\n"
-        + json.dumps(containment(finding.bucket.name, settings.partition))
-    )
+def _without_root(finding: Finding, settings: Settings, home: Settings) -> str:
+    bucket = finding.bucket
+    command = home.command if home.is_home(bucket.account, bucket.region) else ""
+    return until_root(bucket.name, settings.partition, command, versioning_on=finding.versioning_on)
 
 
 def good_sentence(told: Told, settings: Settings) -> str:

@@ -98,7 +98,9 @@ def test_it_is_the_very_statement_of_the_alert(desk: Desk) -> None:
     protected(desk.stage, "other")
     desk.stage.invoke(bucket_change.handler, disabled(desk.stage, "other"))
     [finding] = desk.stage.guard.store.recall(key("other"), now=desk.stage.now).findings
-    text = first_screen(Told(finding=finding, change=Change.OPENED), desk.stage.guard.settings)
+    told = desk.stage.guard.settings
+    text = first_screen(Told(finding=finding, change=Change.OPENED), told, told)
+    assert f"{told.command} contain other\n" in text
     [printed] = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     desk.run("contain", "other")
     assert json.loads(desk.stage.s3.get_bucket_policy(Bucket="other")["Policy"])["Statement"] == [printed]

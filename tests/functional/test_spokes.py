@@ -16,11 +16,12 @@ import pytest
 from botocore.exceptions import ClientError
 
 from handlers import bucket_change, sweep, version_delete
+from shared import render
 from shared.aws import calling
 from shared.aws import spokes as adapter
 from shared.aws.buckets import RootUser
 from shared.facts import GUARDRAIL, BucketKey, Spoke
-from shared.finding import Status
+from shared.finding import Alert, Status
 from shared.guardrail import Guardrail
 from shared.settings import from_env
 from tests.functional.conftest import ACCOUNT, TAG, Stage
@@ -155,6 +156,27 @@ def test_a_turn_off_in_a_spoke_is_told_with_its_account_and_region(hub: Hub, acc
     told = json.loads(message["Message"])
     assert (told["account"], told["region"], told["account_name"]) == (account, region, label)
     assert f"--region {region} --bucket vault" in told["runbook"]
+
+
+@pytest.mark.parametrize("account", [ACCOUNT, DEV])
+def test_a_mail_names_a_command_that_looks_at_home_for_a_bucket_at_home_only(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, account: str
+) -> None:
+    mails: list[str] = []
+    alert = render.alert
+
+    def kept(*told: Any) -> Alert:
+        mails.append(alert(*told).text)
+        return alert(*told)
+
+    monkeypatch.setattr(render, "alert", kept)
+    hub.bucket("vault", account, "us-east-1", mfa_delete="Enabled")
+    hub.hello(account, "us-east-1")
+    hub.sweep()
+    hub.stage.mfa_delete["vault"] = "Disabled"
+    hub.stage.invoke(bucket_change.handler, turned_off("vault", account, "us-east-1"))
+    assert f"account {'prod' if account == ACCOUNT else 'dev'} (" in mails[-1]
+    assert (f"{hub.stage.guard.settings.command} contain vault" in mails[-1]) == (account == ACCOUNT)
 
 
 def test_an_account_without_a_known_name_goes_by_its_number(hub: Hub) -> None:

@@ -222,6 +222,24 @@ def test_every_command_in_the_runbook_names_stack_region_and_finding(heading: st
     assert page.count(f"{TOLD.command} ack ") == page.count(f'{TOLD.command} ack 1a2b3c4d --why "..."')
 
 
+def test_until_root_is_there_the_command_comes_first_and_the_statement_after_it() -> None:
+    lines = render.alert(CASES["mfa-delete-disabled"], TOLD).text.splitlines()
+    [first] = [n for n, line in enumerate(lines) if line.startswith("Until then, without root: ")]
+    name = CASES["mfa-delete-disabled"].finding.bucket.name
+    assert lines[first] == f"Until then, without root: {TOLD.command} contain {name}"
+    assert json.loads(lines[first + 2])["Sid"] == "DenyPermanentDeletes"
+
+
+@pytest.mark.parametrize("place", [("444455556666", "us-east-1"), ("111122223333", "eu-west-1")])
+def test_of_a_bucket_that_the_command_knows_nothing_of_the_statement_is_given_alone(place: tuple[str, str]) -> None:
+    told = CASES["mfa-delete-disabled"]
+    bucket = replace(told.finding.bucket, account=place[0], region=place[1])
+    away = replace(told, finding=replace(told.finding, bucket=bucket))
+    text = render.alert(away, TOLD.of_account(place[0], "dev"), TOLD).text
+    assert "Until then, without root: add this statement to the bucket's policy" in text
+    assert f"{TOLD.command} contain" not in text
+
+
 def test_what_the_user_declined_is_said() -> None:
     text = as_sent(CASES["mfa-delete-disabled"], replace(TOLD, watch_version_deletes=False))
     assert "cannot tell; permanent deletes are not watched, by choice" in text
