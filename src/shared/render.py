@@ -10,6 +10,7 @@ from shared.controls import BY_ID
 from shared.deeds import VERSION_DELETE_DENIED, VERSION_DELETED
 from shared.facts import GUARDRAIL, Cause, Outcome
 from shared.finding import ROUTINE, Alert, Change, Finding, Severity, Told
+from shared.pace import SINGLES_A_RUN, SINGLES_AN_HOUR
 from shared.settings import Settings
 from shared.states import STATE_UNVERIFIABLE
 from shared.watch import GUARDRAIL_BLIND
@@ -263,8 +264,8 @@ def _digest(
         title = subject(mark, headline(worst), worst.finding, place.settings)
     text = "\n".join([
         f"{what} of {place.account}, as of {quoting.utc(now)}{part}.",
-        "A run sends at most five alerts singly, worst first, an hour fifteen; these are the rest, reminders, and what",
-        "is low or for information only.",
+        f"Too many for single messages ({SINGLES_A_RUN} a run, {SINGLES_AN_HOUR} an hour), or never sent singly",
+        "(reminders, low, for information):",
         "",
         *(line for line, _ in entries),
         "",

@@ -355,6 +355,15 @@ def test_a_digest_names_the_account_and_region_that_its_findings_are_of() -> Non
     assert "of 2 accounts, as of" in text
 
 
+def test_a_digest_begins_with_what_it_is_and_then_comes_its_first_line() -> None:
+    finding = CASES["mfa-delete-missing"].finding
+    [alert] = render.digests([Told(finding=finding, change=Change.OPENED)] * 2, TOLD, finding.at)
+    first, second, _, _, third, *_ = alert.text.splitlines()
+    assert first.startswith("2 more findings of account prod (111122223333), as of ")
+    assert second.startswith("Too many for single messages (5 a run, 15 an hour), or never sent singly")
+    assert third.startswith("[high] MFA delete is not on: ")
+
+
 def test_four_hundred_findings_of_ordinary_buckets_are_one_digest() -> None:
     finding = CASES["mfa-delete-missing"].finding
     names = [f"acme-prod-backup-{n:03}-eu-west-1" for n in range(400)]
