@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Buckets:
-    """The S3 reads that the guardrail makes: tags, versioning and, for a runbook, lifecycle rules."""
+    """The S3 reads that the guardrail makes: tags, versioning, and lifecycle rules where they may matter."""
 
     def __init__(
         self,
@@ -170,7 +170,7 @@ class Enrolment:
 
 
 class RootUser:
-    """What IAM tells any permitted role about the account's root user. Only the sweep asks."""
+    """What IAM tells any permitted role about the account's root user. No event asks: the sweep and the command do."""
 
     def __init__(self, own: "IAMClient | None" = None) -> None:
         self._iam: IAMClient = own or client("iam")
