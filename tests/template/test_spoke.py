@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+import subprocess
 from collections.abc import Callable
 
 import pytest
@@ -152,6 +153,19 @@ def test_names_and_ids_are_the_same_on_both_sides(written_spoke: Template, templ
     assert given.keys() == there.keys()
     assert "ExternalId" in there
     assert "Default" not in there["ExternalId"]
+
+
+def test_the_parameters_of_a_spoke_come_out_whole_of_the_command_in_the_docs(template: Template) -> None:
+    place = {"AWS::AccountId": "111122223333", "AWS::Region": "us-east-1", "AWS::StackName": "guardrail"}
+    hostile = {"SpokeExternalId": "a=b,c@d/e:f-g_h.i", "SpokeRoleName": "r_+=,.@-"}
+    output = Deployment(template, EVERYTHING | HUB | place | hostile).outputs()["SpokeParameters"]
+    page = (ROOT / "docs" / "many-accounts.md").read_text(encoding="utf-8")
+    [program] = re.findall(r"\| sed -E '(.+)' >", page)
+    made = subprocess.run(["sed", "-E", program], input=output, capture_output=True, text=True, check=True).stdout
+    parse = importlib.import_module("awscli.shorthand").ShorthandParser().parse
+    found = {each["ParameterKey"]: each["ParameterValue"] for each in map(parse, made.split())}
+    wanted = TOLD | {"ExternalId": hostile["SpokeExternalId"], "RoleName": hostile["SpokeRoleName"]}
+    assert found == wanted
 
 
 def test_no_statement_of_a_spoke_names_an_action_by_wildcard_or_changes_a_thing(whole: Template) -> None:
