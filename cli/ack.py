@@ -70,6 +70,8 @@ def _find(guard: Guardrail, short_id: str) -> tuple[BucketKey, Memory, Finding]:
             f"{short_id} stands for {len(found)} findings, so none was acknowledged; guardrail status lists them"
         )
     [one] = found
+    if one[1].hides_last:
+        raise Trouble("what is known of its bucket was written by a newer version, which alone can acknowledge it")
     if one[2].status is not Status.OPEN:
         raise Trouble(f"finding {short_id} is {one[2].status.value} already")
     return one
@@ -85,6 +87,7 @@ def _write(guard: Guardrail, bucket: BucketKey, memory: Memory, change: Transiti
             watched=memory.watched,
             event_ids=(),
             transitions=channels.addressed((change,), memory, guard.settings),
+            unread=memory.unread,
             now=guard.clock(),
         )
     )

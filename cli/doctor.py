@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from cli.screen import printable
 from cli.stack import Stack
-from shared import overdue
+from shared import overdue, unread
 from shared.aws import health, trails
 from shared.aws.parts import bad, fine
 from shared.facts import Condition, RootState, State
@@ -140,7 +140,15 @@ def _root(stack: Stack) -> Iterator[Condition]:
         yield Condition(about="root", state=state, meaning=meaning, mend=mend)
 
 
-LOOKS: tuple[health.Look[Stack], ...] = (_deployed, _health, _last_look, _second_way_out, _root)
+def _table(stack: Stack) -> Iterator[Condition]:
+    """Table: can all that is remembered be read?"""
+    if stack.exists:
+        told = stack.settings
+        memories = stack.guard.store.recall_all(told.account_id, told.aws_region, now=stack.guard.clock())
+        yield from unread.conditions(memories) or [fine("table", "what is remembered can be read")]
+
+
+LOOKS: tuple[health.Look[Stack], ...] = (_deployed, _health, _last_look, _table, _second_way_out, _root)
 
 
 def _show(console: Console, condition: Condition) -> None:

@@ -12,15 +12,16 @@ from cli.stack import Stack
 from cli.status import WORST_FIRST, Survey, survey
 from shared import render, runbook
 from shared.aws.history import History, Past
-from shared.aws.store import KEEP_CLOSED
+from shared.aws.items import KEEP_CLOSED
 from shared.controls import BY_ID, CONTROLS
 from shared.evidence import Memory
-from shared.facts import GUARDRAIL, BucketKey, BucketState, Lifecycle, Unreadable
+from shared.facts import GUARDRAIL, BucketKey, BucketState, Condition, Lifecycle, State, Unreadable
 from shared.finding import Change, Finding, Severity, Told
 from shared.quoting import cut
 from shared.wording import sentence
 
 SCHEMA = "mfa-delete-guardrail/report/1"
+HISTORY = "history"
 LIMIT = 300
 """Characters of one value that others chose."""
 RUNBOOKS = 100
@@ -94,13 +95,23 @@ def document(stack: Stack, asked: Asked) -> dict[str, Any]:
         "population": _population(known, buckets, asked),
         "nearly_enrolled": known.survey.document["nearly_enrolled"] if asked.at is None else {},
         "guardrail": {
-            "conditions": [asdict(each) for each in doctor.conditions(stack)],
+            "conditions": [asdict(each) for each in (*doctor.conditions(stack), *_unread(known))],
             "gaps": [_gap(each) for each in known.gaps if each.start < asked.until and each.end > asked.since],
         },
         "buckets": buckets,
         "findings": findings,
         "controls": _controls(findings),
     }
+
+
+def _unread(known: Known) -> list[Condition]:
+    """History that a newer version wrote, or that is damaged: then nobody knows what it said."""
+    number = sum(each.unread for past in known.past.values() for each in past)
+    meaning = f"{number} entries of the history cannot be read by this version: they are left out"
+    condition = Condition(
+        about=HISTORY, state=State.UNKNOWN, meaning=meaning, mend="report with the version that wrote them"
+    )
+    return [condition] * bool(number)
 
 
 def _gap(gap: Gap) -> dict[str, str]:
@@ -110,7 +121,7 @@ def _gap(gap: Gap) -> dict[str, str]:
 def exit_code(said: Mapping[str, Any]) -> int:
     """0 all is well, 1 something is not, 3 some could not be told."""
     population, conditions = said["population"], said["guardrail"]["conditions"]
-    if population["unverifiable"] or population["not_observed"]:
+    if population["unverifiable"] or population["not_observed"] or any(each["about"] == HISTORY for each in conditions):
         return 3
     is_bad = said["span"]["at"] is None and any(each["state"] == "bad" for each in conditions)
     return int(bool(population["unprotected"] or population["suspended"] or is_bad))

@@ -22,6 +22,7 @@ _CHANGES_A_STATE = {
 """Who is named in one of these brought the new state about; who was only refused something did not."""
 
 NEVER_LOOKED = "no look is known from before"
+UNREAD = "an entry of the history that this version cannot read"
 TOO_OLD = "older than the history that is kept"
 BLIND = "the guardrail was blind"
 STOPPED = "the guardrail has not looked at itself since"
@@ -110,7 +111,7 @@ def _turns(past: Sequence[Past], last: Last | None, known: Mapping[str, Finding]
 def _beginning(past: Sequence[Past], last: Last | None, kept_since: datetime) -> list[Span]:
     """Before the first commit: nothing is known, or what that commit says was known until then."""
     unknown = _open(Standing.NOT_OBSERVED, LONG_AGO, why=NEVER_LOOKED)
-    if past and past[0].before is None:
+    if past and (past[0].before is None or past[0].unread):
         return [unknown]
     if past:
         start = min(kept_since, past[0].at)
@@ -134,6 +135,8 @@ def _open(standing: Standing, start: datetime, *, why: str = "", of: Stood | Non
 
 
 def _turn(past: Past, known: Mapping[str, Finding], *, unreadable: bool) -> _Turn:
+    if past.unread:
+        return _open(Standing.NOT_OBSERVED, past.at, why=UNREAD)
     standing = _standing(past.after)
     if any(t.change is Change.BUCKET_DELETED for t in past.transitions) and past.after is None:
         standing = Standing.DELETED

@@ -1,6 +1,6 @@
 """How the guardrail itself stands, for `guardrail status`: four requests at most."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cli.doctor import STALE
@@ -8,6 +8,7 @@ from cli.stack import Stack
 from shared.evidence import Memory
 from shared.facts import GUARDRAIL, BucketKey
 from shared.finding import Finding
+from shared.unread import listed
 from shared.watch import GUARDRAIL_BLIND
 
 
@@ -44,6 +45,11 @@ def standing_lines(health: Mapping[str, Any]) -> list[str]:
 def not_seen_lines(health: Mapping[str, Any]) -> list[str]:
     """Whose deletes no trail logs, by somebody's choice; that is no fault of the guardrail's."""
     return [f"not seen: deletes by {each}" for each in health["not_seen"]]
+
+
+def unread_lines(found: Sequence[str]) -> list[str]:
+    """What of the table this version cannot read: what it says is neither shown here nor told."""
+    return [f"cannot be read by this version: {listed(found, len(found))}"] if found else []
 
 
 def finding_entry(finding: Finding) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from cli.screen import at_once, csv_text, is_narrow, printable, together
 from cli.stack import Stack
-from cli.standing import finding_entry, not_seen_lines, standing, standing_lines
+from cli.standing import finding_entry, not_seen_lines, standing, standing_lines, unread_lines
 from shared import sweep
 from shared.aws.buckets import Enrolment, tags_of
 from shared.evidence import Evidence, Memory
@@ -48,7 +48,7 @@ class Survey:
     def exit_code(self) -> int:
         """As the help of the command says."""
         verdicts = {each.evidence.verdict for each in self.judged}
-        if Verdict.UNVERIFIABLE in verdicts:
+        if Verdict.UNVERIFIABLE in verdicts or self.document["unread"]:
             return 3
         is_heard = self.document["health"]["sees_and_is_heard"]
         return int(bool(verdicts - {Verdict.PROTECTED, Verdict.EXEMPT}) or not is_heard)
@@ -62,7 +62,7 @@ def status(stack: Stack, as_json: bool, as_csv: bool) -> int:
     """Show which buckets are protected, which are not, and what is open; also before anything is deployed.
 
     Exit code: 0 every enrolled bucket is protected or exempt, and the guardrail sees and is heard; 1 something is not
-    so; 3 some buckets could not be read.
+    so; 3 some buckets, or something that is remembered of them, could not be read.
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other")
@@ -72,7 +72,8 @@ def status(stack: Stack, as_json: bool, as_csv: bool) -> int:
     elif as_csv:
         rows = (_row(name, entry) for name, entry in found.document["buckets"].items())
         click.echo(csv_text(COLUMNS, rows), nl=False)
-        for line in [*standing_lines(found.document["health"]), *not_seen_lines(found.document["health"])]:
+        health = found.document["health"]
+        for line in [*standing_lines(health), *unread_lines(found.document["unread"]), *not_seen_lines(health)]:
             click.echo(printable(line), err=True)
     else:
         _show(found.document)
@@ -92,7 +93,9 @@ def survey(stack: Stack) -> Survey:
         lambda: _looked_at(stack, tagged, memories), lambda: standing(stack, memories), lambda: _parts(stack)
     )
     judged = [each for each in seen if each.evidence.verdict is not None]
-    document = _document(stack, everyone, judged, near, parts) | {"root": _root(root), "health": health}
+    left_out = sorted(sk for memory in memories.values() for sk in memory.unread)
+    document = _document(stack, everyone, judged, near, parts)
+    document |= {"root": _root(root), "health": health, "unread": left_out}
     return Survey(document=document, judged=judged, memories=memories)
 
 
@@ -218,6 +221,8 @@ def _expiries(expiries: Any) -> list[dict[str, Any]]:
 def _why(each: Seen) -> str:
     evidence, reading = each.evidence, each.evidence.reading
     refused = unreadable(evidence)
+    if each.memory.unread:
+        return f"{len(each.memory.unread)} item(s) of the table cannot be read by this version"
     if refused:
         return f"needs {refused.action}: {refused.error_code}"
     if not isinstance(reading, BucketState):
@@ -252,7 +257,7 @@ def _show(document: Mapping[str, Any]) -> None:
     for name, tag in document["nearly_enrolled"].items():
         console.print(escape(printable(f"looks enrolled and is not: {name} carries {tag}")), style="yellow")
     _show_buckets(console, document["buckets"])
-    for line in standing_lines(document["health"]):
+    for line in [*standing_lines(document["health"]), *unread_lines(document["unread"])]:
         console.print(escape(printable(line)), style="red")
     for line in not_seen_lines(document["health"]):
         console.print(escape(printable(line)), style="yellow")

@@ -123,7 +123,7 @@ def _bucket_deleted(e: Evidence) -> bool:
     """A bucket that was judged before is gone, told by an event or missed by the sweep; or it was, and is a new one."""
     last = e.memory.last
     if last is None:
-        return False
+        return e.memory.hides_last and isinstance(e.reading, Gone)
     if not last.gone:
         return isinstance(e.reading, Gone) or e.remade
     nameless = any(f.control == "bucket-deleted" and f.is_open and f.principal is None for f in e.memory.findings)

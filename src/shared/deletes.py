@@ -8,8 +8,9 @@ from typing import Any
 
 from shared import parse
 from shared.aws.calling import WORKERS
+from shared.aws.items import Owed
 from shared.aws.places import Claim
-from shared.aws.store import EVENTS_AT_ONCE, Known, Owed
+from shared.aws.store import EVENTS_AT_ONCE, Known
 from shared.deeds import PROOF_PREFIX
 from shared.evidence import Evidence
 from shared.facts import BadEvent, BucketKey, Outcome, Trigger

@@ -26,18 +26,21 @@ class Rules:
 class Memory:
     """What the table knows of one bucket. `rev` counts its commits: a commit names the one it read (0: none yet).
 
-    `watched` is known of the guardrail itself only, where it stands for `last`.
+    `watched` is known of the guardrail itself only, where it stands for `last`. `unread`: sort keys of what this
+    version cannot read: a newer one wrote it, or it is damaged; `hides_last`: the last verdict is among it.
     """
 
     rev: int = 0
     last: Last | None = None
     watched: Watched | None = None
     findings: tuple[Finding, ...] = ()
+    unread: tuple[str, ...] = ()
+    hides_last: bool = False
 
     @property
     def judged(self) -> bool:
         """Whether this bucket was judged before, or has an open finding about its state (a deed has a window)."""
-        return self.last is not None or any(f.is_open and not f.is_deed for f in self.findings)
+        return self.last is not None or self.hides_last or any(f.is_open and not f.is_deed for f in self.findings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from shared import channels, lifecycle, settings, verdict
 from shared.aws.buckets import Buckets, Enrolment, RootUser
+from shared.aws.items import Owed
 from shared.aws.notes import Notes
 from shared.aws.places import Claim
 from shared.aws.publish import DeadLetters
-from shared.aws.store import Commit, Conflict, Known, NoPlace, Owed, Store
+from shared.aws.store import Commit, Conflict, Known, NoPlace, Store
 from shared.evidence import Evidence, Looked, Memory, Rules
 from shared.facts import (
     CHANGE,
@@ -205,11 +206,12 @@ class Guardrail:
             event_ids=evidence.trigger.event_ids,
             own_ids=evidence.trigger.own_ids,
             transitions=transitions,
+            unread=evidence.memory.unread,
             now=evidence.now,
         )
         claim = self._committed(commit, self.teller.ahead(commit.owed) if claims else None)
         return Settled(
-            memory=after(evidence.memory, replace(plan, transitions=transitions)),
+            memory=after(evidence.memory, replace(plan, transitions=transitions), commit.written),
             reading=evidence.reading,
             transitions=transitions,
             owed=commit.owed,
@@ -285,11 +287,17 @@ def weighed(trigger: Trigger, memory: Memory, reading: Reading, *, now: datetime
     )
 
 
-def after(memory: Memory, plan: lifecycle.Plan) -> Memory:
-    """What is remembered once the plan is written."""
+def after(memory: Memory, plan: lifecycle.Plan, written: Set[str] = frozenset()) -> Memory:
+    """What is remembered once the plan is written. written: sort keys of the items that it wrote."""
     changed = {t.finding.id: t.finding for t in plan.transitions}
     kept = tuple(finding for finding in memory.findings if finding.id not in changed)
-    return Memory(rev=memory.rev + 1, last=plan.last, watched=plan.watched, findings=(*kept, *changed.values()))
+    return Memory(
+        rev=memory.rev + 1,
+        last=plan.last,
+        watched=plan.watched,
+        findings=(*kept, *changed.values()),
+        unread=tuple(sk for sk in memory.unread if sk not in written),
+    )
 
 
 def lags(trigger: Trigger, transitions: Sequence[Transition]) -> tuple[float, ...]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from urllib.request import Request, urlopen
 
-from shared import overdue, parse_watch, sweep
+from shared import overdue, parse_watch, sweep, unread
 from shared.aws import health
 from shared.aws.calling import client
 from shared.evidence import Evidence, Memory
@@ -59,8 +59,8 @@ def look(guard: Guardrail, trigger: Trigger) -> Evidence:
     guard.notes.note_look(LastLook(at=now, canary_logged=reading.canary_logged))
     if reading.unlogged is not None:
         guard.note_unlogged(reading.unlogged)
-    drilled = _drilled(guard, now)
-    reading = replace(reading, conditions=(*reading.conditions, *drilled))
+    further = (*_drilled(guard, now), *unread.conditions(memories))
+    reading = replace(reading, conditions=(*reading.conditions, *further))
     return guard.weigh(trigger, memories.get(trigger.bucket, Memory()), reading)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from shared import parse, parse_spokes, sweep
+from shared import parse, parse_spokes, sweep, unread
 from shared.aws.calling import AWS_ERRORS
 from shared.evidence import Evidence, Memory
 from shared.facts import GUARDRAIL, BadEvent, BucketKey, GuardrailHealth, Spoke, Trigger, TriggerKind
@@ -98,7 +98,7 @@ def _swept(spoke: Spoke, guard: Guardrail, spokes: "Spokes", run_: _Run) -> tupl
         conditions = (spokes.heard(spoke), spokes.unreadable(spoke, error))
     key = replace(place, name=GUARDRAIL)
     trigger = Trigger(kind=TriggerKind.SWEEP, at=guard.clock(), bucket=key)
-    health = GuardrailHealth(conditions=conditions)
+    health = GuardrailHealth(conditions=(*conditions, *unread.conditions(memories)))
 
     def again(_trigger: Trigger) -> Evidence:
         return guard.weigh(trigger, guard.store.recall(key, now=guard.clock()), health)

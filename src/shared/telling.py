@@ -14,9 +14,10 @@ from itertools import batched
 from shared import pace, render, render_chat, runbook
 from shared.aws.buckets import Buckets
 from shared.aws.calling import AWS_ERRORS, is_malformed
+from shared.aws.items import KEEP_CLOSED, Owed
 from shared.aws.places import Claim, KnownTopic
 from shared.aws.publish import AlertTopic, Bus, ChatTopic, NotTaken, Outlet, PagerTopic, SecurityHub
-from shared.aws.store import KEEP_CLOSED, Conflict, Owed, Store
+from shared.aws.store import Conflict, Store
 from shared.controls import BY_ID, PROTECTION
 from shared.deeds import VERSION_DELETED
 from shared.evidence import Looked, Memory

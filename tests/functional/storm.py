@@ -19,7 +19,7 @@ import botocore.exceptions
 import pytest
 
 from handlers import bucket_change, sweep, version_delete
-from shared.aws.store import Owed
+from shared.aws.items import Owed
 from shared.facts import Verdict
 from shared.finding import Channel, Finding
 from tests.functional.conftest import ACCOUNT, TAG, Stage

@@ -4,9 +4,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from shared.aws.store import Store, finding_of
+from shared.aws.items import Item, Unread, finding_of, readable
+from shared.aws.store import Store
 from shared.facts import BucketKey, Exemption, Verdict
 from shared.finding import Change, Transition
 
@@ -25,7 +27,10 @@ class Stood:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """What one commit changed. `before`, `after`: None if nothing was remembered of the bucket."""
+    """What one commit changed. `before`, `after`: None if nothing was remembered of the bucket.
+
+    `unread`: this version cannot read what it was; only when it was, and of which bucket, is known.
+    """
 
     bucket: BucketKey
     at: datetime
@@ -33,6 +38,7 @@ class Past:
     after: Stood | None = None
     event_ids: tuple[str, ...] = ()
     transitions: tuple[Transition, ...] = ()
+    unread: bool = False
 
 
 class History:
@@ -53,14 +59,23 @@ class History:
             ExpressionAttributeValues={":pk": {"S": "history"}, ":sk": {"S": f"{account}#{region}#"}},
             ConsistentRead=True,
         )
-        found = (_past(item["sk"]["S"], json.loads(item["doc"]["S"])) for page in pages for item in page["Items"])
+        found = (_past(item) for page in pages for item in page["Items"])
         return (past for past in found if past.at <= until)
 
 
-def _past(sk: str, doc: dict[str, Any]) -> Past:
-    account, region, name = sk.split("#", 3)[:3]
+def _past(item: Item) -> Past:
+    account, region, name, rest = item["sk"]["S"].split("#", 3)
+    bucket = BucketKey(account=account, region=region, name=name)
+    try:
+        return readable(item, partial(_read, bucket))
+    except Unread:
+        return Past(bucket=bucket, at=datetime.fromisoformat(rest.partition("#")[0]), unread=True)
+
+
+def _read(bucket: BucketKey, item: Item) -> Past:
+    doc = json.loads(item["doc"]["S"])
     return Past(
-        bucket=BucketKey(account=account, region=region, name=name),
+        bucket=bucket,
         at=datetime.fromisoformat(doc["at"]),
         before=_stood(doc["before"]),
         after=_stood(doc["after"]),

@@ -2,14 +2,18 @@
 
 guardrail   health    when it last looked at itself, and whether a trail logs the canary's deletes
 guardrail   drill     the last drill: when, the request ids of its calls, when each came back
+
+They are written anew all the time: one that cannot be read, because another version wrote it, counts as none.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from shared.aws.calling import client, code
+from shared.aws.items import Item, Unread, readable
 from shared.facts import CALLED, CHANGE, DELETE, Drill, LastLook
 
 if TYPE_CHECKING:
@@ -25,10 +29,7 @@ class Notes:
 
     def look(self) -> LastLook | None:
         """The last look at the guardrail itself; None if there was none. One request."""
-        item = self._item("health")
-        if not item:
-            return None
-        return LastLook(at=datetime.fromisoformat(item["at"]["S"]), canary_logged=item["canary_logged"]["BOOL"])
+        return self._noted("health", _look_from)
 
     def note_look(self, look: LastLook) -> None:
         """Keep when it was, and what the drill needs to know. One request."""
@@ -37,13 +38,7 @@ class Notes:
 
     def drill(self) -> Drill | None:
         """The last drill; None if there was none. One request."""
-        item = self._item("drill")
-        if not item:
-            return None
-        told = {name: value["S"] for name, value in item.items()}
-        times = {name: _time(told.get(name)) for name in (f"{CHANGE}_back", f"{DELETE}_back")}
-        ids = {name: told.get(name, "") for name in (f"{CHANGE}_id", f"{DELETE}_id")}
-        return Drill(at=datetime.fromisoformat(told["at"]), **ids, **times)  # type: ignore[arg-type]
+        return self._noted("drill", _drill_from)
 
     def note_drill(self, drill: Drill) -> None:
         """Keep that it begins; the one before is forgotten. One request."""
@@ -83,9 +78,23 @@ class Notes:
             return False
         return True
 
-    def _item(self, name: str) -> dict[str, Any]:
-        answer = self._db.get_item(TableName=self._table, Key=_key(name), ConsistentRead=True)
-        return dict(answer.get("Item", {}))
+    def _noted[N](self, name: str, read: Callable[[Item], N]) -> N | None:
+        item = self._db.get_item(TableName=self._table, Key=_key(name), ConsistentRead=True).get("Item")
+        try:
+            return readable(dict(item), read) if item else None
+        except Unread:
+            return None
+
+
+def _look_from(item: Item) -> LastLook:
+    return LastLook(at=datetime.fromisoformat(item["at"]["S"]), canary_logged=item["canary_logged"]["BOOL"])
+
+
+def _drill_from(item: Item) -> Drill:
+    told = {name: value["S"] for name, value in item.items() if "S" in value}
+    times = {name: _time(told.get(name)) for name in (f"{CHANGE}_back", f"{DELETE}_back")}
+    ids = {name: told.get(name, "") for name in (f"{CHANGE}_id", f"{DELETE}_id")}
+    return Drill(at=datetime.fromisoformat(told["at"]), **ids, **times)  # type: ignore[arg-type]
 
 
 def _key(name: str) -> dict[str, Any]:

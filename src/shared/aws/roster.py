@@ -6,11 +6,12 @@ spoke   <account>            what the account is called
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 from shared.aws.calling import WORKERS, client
+from shared.aws.items import Item, Unread, number, readable
 from shared.facts import Spoke
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Roster:
     def heard_at(self, spoke: Spoke) -> datetime:
         """When its last hello came, as it is known now. One request."""
         item = self._item(f"{spoke.account}#{spoke.region}")
-        return datetime.fromisoformat(item["heard_at"]["S"]) if item else spoke.heard_at
+        return _heard(item) if item else spoke.heard_at
 
     def spokes(self, now: datetime) -> list[Spoke]:
         """All that are not forgotten. A request per megabyte (12,000)."""
@@ -66,8 +67,8 @@ class Roster:
     def _read(self, now: datetime) -> Iterator[Spoke]:
         for item in self._items():
             account, _, region = item["sk"]["S"].partition("#")
-            if region and int(item["expires_at"]["N"]) > now.timestamp():  # TTL can be days late
-                yield Spoke(account=account, region=region, heard_at=datetime.fromisoformat(item["heard_at"]["S"]))
+            if region and number(item, "expires_at", float("inf")) > now.timestamp():  # TTL can be days late
+                yield Spoke(account=account, region=region, heard_at=_heard(item))
 
     def give_turns(self, bodies: Sequence[str]) -> None:
         """Put a message for each into the spoke queue, a request per ten. Raises NotSent when SQS did not take all."""
@@ -93,6 +94,14 @@ class Roster:
 
     def _item(self, name: str) -> dict[str, Any]:
         return dict(self._db.get_item(TableName=self._table, Key=_key(name)).get("Item", {}))
+
+
+def _heard(item: Item) -> datetime:
+    """When it said hello. Where that cannot be read, it never did, which is told; its next hello writes it anew."""
+    try:
+        return readable(item, lambda heard: datetime.fromisoformat(heard["heard_at"]["S"]))
+    except Unread:
+        return datetime.fromtimestamp(0, UTC)
 
 
 def _key(name: str) -> dict[str, Any]:
