@@ -26,16 +26,25 @@ class DeployError(Exception):
 
 def deploy(cloud: Cloud, name: str = "guardrail", **parameters: str) -> dict[str, str]:
     """Deploy and confirm the subscriptions. Returns the stack's outputs."""
+    wanted = {**PARAMETERS, **parameters}
+    _sam_deploy(cloud, name, "--parameter-overrides", *(f'{key}="{value}"' for key, value in wanted.items()))
+    cloud.confirm_subscriptions()
+    return outputs(cloud, name)
+
+
+def update(cloud: Cloud, name: str = "guardrail") -> dict[str, str]:
+    """Deploy what is built over a stack that is there, as a person does: the parameters keep their values."""
+    _sam_deploy(cloud, name)
+    return outputs(cloud, name)
+
+
+def _sam_deploy(cloud: Cloud, name: str, *further: str) -> None:
     if not BUILT.exists():
         raise DeployError("nothing is built: run make build")
-    wanted = {**PARAMETERS, **parameters}
-    overrides = [f'{key}="{value}"' for key, value in wanted.items()]
-    command = ["sam", "deploy", "--config-env", "local", "--stack-name", name, "--parameter-overrides", *overrides]
+    command = ["sam", "deploy", "--config-env", "local", "--stack-name", name, *further]
     done = subprocess.run(command, cwd=ROOM, env=cloud.environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise DeployError("\n".join((done.stdout + done.stderr).strip().splitlines()[-25:]))
-    cloud.confirm_subscriptions()
-    return outputs(cloud, name)
 
 
 def outputs(cloud: Cloud, name: str = "guardrail") -> dict[str, str]:

@@ -1,12 +1,13 @@
 """The stack as `sam deploy` makes it, without running `sam deploy` each time; no tests of its own.
 
 The first one of a test run is deployed by the real command. What that uploaded, packages and template, is kept, and
-further clouds are given it the way the command does it: by a change set. test_again.py compares the two.
+further clouds are given it the way the command does it: by a change set. test_again.py compares the two. An older
+template is given today's package.
 """
 
 import fcntl
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tests.e2e.local_setting import until
 
 CREATED = "CREATE_COMPLETE"
 LIMIT_S = 60
+CODE = "CodeUri: src"
 FOLDER = "GUARDRAIL_UPLOADED"
 """The variable that names where the workers of a test run share what was uploaded (conftest.py)."""
 
@@ -34,10 +36,20 @@ class Uploaded:
         [key] = [each for each in self.objects if each.endswith(".template")]
         return key
 
+    def with_template(self, text: str) -> "Uploaded":
+        """Another template with this package, which all functions share."""
+        [package] = self.objects.keys() - {self.template}
+        assert text.count(CODE) == 1
+        packed = text.replace(CODE, f"CodeUri: s3://{self.bucket}/{package}")
+        return replace(self, objects={package: self.objects[package], "older.template": packed.encode()})
 
-def deploy(cloud: Cloud, name: str = "guardrail", **parameters: str) -> dict[str, str]:
-    """Deploy and confirm the subscriptions, as `stack.deploy` does. Returns the stack's outputs."""
-    uploaded = _uploaded()
+
+def deploy(cloud: Cloud, name: str = "guardrail", older: str = "", **parameters: str) -> dict[str, str]:
+    """Deploy and confirm the subscriptions, as `stack.deploy` does. Returns the stack's outputs.
+
+    older: the text of a template to be deployed instead of today's.
+    """
+    uploaded = _uploaded().with_template(older) if older else _uploaded()
     _put(cloud, uploaded)
     wanted = stack.PARAMETERS | parameters
     stacks, named = cloud.client("cloudformation"), {"StackName": name, "ChangeSetName": "again"}

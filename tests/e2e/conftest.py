@@ -33,7 +33,7 @@ CALLS = granted.ROOM / "build" / "calls"
 WORKER = "PYTEST_XDIST_WORKER"
 LONGEST = (
     *("test_deliveries", "test_killed_links", "test_blind", "test_attacks_buckets", "test_attacks_parts"),
-    *("test_runbook_script_more", "test_operator", "test_doctor", "test_runbook_script", "test_drill"),
+    *("test_upgrade", "test_runbook_script_more", "test_operator", "test_doctor", "test_runbook_script", "test_drill"),
     *("test_built_package", "test_runbook_script_errors", "test_heartbeat", "test_attacks_rules"),
 )
 """The files that take longest, first: begun last, one of them would run alone in the end."""

@@ -10,8 +10,10 @@ import pytest
 
 from cli import doctor
 from handlers import bucket_change, guardrail_health, sweep, version_delete
+from shared.aws.history import History
 from shared.aws.items import SCHEMA, Unread
-from shared.facts import Drill, GuardrailHealth, LastLook
+from shared.facts import GUARDRAIL, Drill, GuardrailHealth, LastLook
+from tests.e2e.released import RELEASED, left_by
 from tests.functional.conftest import ACCOUNT, Stage
 from tests.functional.events import batch, event
 from tests.functional.reports import at, reported, stood
@@ -117,6 +119,29 @@ def evidence_of_debt_on(stage: Stage, name: str) -> None:
 
 def _die(*_: Any, **__: Any) -> None:
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("version", RELEASED)
+def test_every_item_that_an_earlier_version_really_wrote_can_be_read(hub: Hub, version: str) -> None:
+    left = left_by(version, hub.stage.now)
+    for item in left.items:
+        item["sk"]["S"] = item["sk"]["S"].replace("111122223333", ACCOUNT)  # moto's account
+        put(item)
+    store = hub.stage.guard.store
+    memories = store.recall_all(ACCOUNT, "us-east-1", now=hub.stage.now)
+    own = memories[key(GUARDRAIL)]
+    assert [memory.unread for memory in memories.values() if memory.unread] == []
+    assert len(memories) - 1 == len(left.buckets) + 1  # one of them is gone
+    assert sum(len(memory.findings) for memory in memories.values()) == sum("rev" not in i for i in items("state"))
+    assert (own.rev, own.watched is not None) == (1, True)
+    owed, unread = store.owed_and_unread()
+    assert (len(owed), unread) == (len(items("owed")), [])
+    past = list(History("guardrail", store).read(ACCOUNT, "us-east-1", until=hub.stage.now))
+    assert [each for each in past if each.unread] == []
+    assert len(past) == len(items("history"))
+    assert None not in (hub.stage.guard.notes.look(), hub.stage.guard.notes.drill())
+    assert [each.heard_at for each in hub.spokes.roster.spokes(hub.stage.now)] == [hub.stage.now]
+    assert (store.topic().confirmed, len(store.topic().pace.messages)) == (True, 1)
 
 
 def test_what_a_newer_version_of_this_schema_added_is_left_out(stage: Stage) -> None:

@@ -142,9 +142,9 @@ class Deployment:
 
 
 @cache
-def written() -> Template:
-    """template.yaml as written, functions in their long form."""
-    source = (ROOT / "template.yaml").read_text()
+def written(path: Path = ROOT / "template.yaml") -> Template:
+    """template.yaml, or an older one, as written, functions in their long form."""
+    source = path.read_text()
     parsed: Template = json.loads(json.dumps(importlib.import_module("samcli.yamlhelper").yaml_parse(source)))
     return parsed
 
