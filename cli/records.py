@@ -58,10 +58,10 @@ class _Asked(msgspec.Struct):
 class _Head(msgspec.Struct):
     """What rules a record out. The last three are no members of records: who has one is something else."""
 
-    eventSource: str  # noqa: N815
-    eventName: str  # noqa: N815
-    requestParameters: _Asked | None = None  # noqa: N815
-    errorCode: Raw | UnsetType = UNSET  # noqa: N815
+    eventSource: str  # noqa: N815  # CloudTrail's name
+    eventName: str  # noqa: N815  # CloudTrail's name
+    requestParameters: _Asked | None = None  # noqa: N815  # CloudTrail's name
+    errorCode: Raw | UnsetType = UNSET  # noqa: N815  # CloudTrail's name
     detail: Raw | UnsetType = UNSET
     kind: Raw | UnsetType = msgspec.field(default=UNSET, name="detail-type")
     Records: Raw | UnsetType = UNSET

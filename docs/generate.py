@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from cli import bill, cost  # noqa: E402  # src is put on the path first
 from cli.bill import Usage  # noqa: E402  # as above
 from shared.controls import CONTROLS  # noqa: E402  # src is put on the path first
-from shared.evidence import Control  # noqa: E402
+from shared.evidence import Control  # noqa: E402  # as above
 
 HEAD = """# Controls
 

@@ -18,7 +18,7 @@ in and out, no credentials):
     POST   /_local/devices/active          {serial, active}
     POST   /_local/code                    {serial?}: a code not used yet
     POST   /_local/root/session            temporary credentials of root
-"""  # noqa: E501
+"""  # noqa: E501  # a table of routes
 
 import argparse
 import asyncio
@@ -106,10 +106,10 @@ def _set_environment(port: int) -> None:
 
 async def _serve(listener: socket.socket, options: argparse.Namespace) -> None:
     # Imported here: ministack must not be imported before the environment is set.
-    from hypercorn.asyncio import serve  # noqa: PLC0415
-    from hypercorn.config import Config  # noqa: PLC0415
+    from hypercorn.asyncio import serve  # noqa: PLC0415  # as said above
+    from hypercorn.config import Config  # noqa: PLC0415  # as said above
 
-    from local import admin, gateway  # noqa: PLC0415
+    from local import admin, gateway  # noqa: PLC0415  # as said above
 
     state = gateway.install(ACCOUNT, REGION, ROOT_KEY, options.batching_window)
     application = gateway.Gateway(state, admin.answer_for(state), options.event_delay)

@@ -181,7 +181,8 @@ class Story:
     def aws(self, *words: str, credentials: Credentials | None = None) -> str:
         """The AWS CLI."""
         env = self.cloud.environment(credentials)
-        done = subprocess.run(["aws", *words], env=env, cwd=ROOM, capture_output=True, text=True, check=False)
+        command = ["aws", *words]  # the one of .venv: make sets the PATH
+        done = subprocess.run(command, env=env, cwd=ROOM, capture_output=True, text=True, check=False)
         if done.returncode:
             raise StepError(f"aws {words[0]} {words[1]}: {done.stderr.strip()}")
         return done.stdout
@@ -217,7 +218,7 @@ class Story:
             del env[name]
         answers = f"{key['AccessKeyId']}\n{key['SecretAccessKey']}\n{self.cloud.region}\n\n"
         subprocess.run(
-            ["aws", "configure", "--profile", "root_user"],
+            ["aws", "configure", "--profile", "root_user"],  # noqa: S607  # make sets the PATH
             input=answers,
             env=env,
             text=True,

@@ -15,7 +15,7 @@ from botocore.httpsession import URLLib3Session
 
 calls: list[dict[str, Any]] = []
 answers: list[dict[str, Any]] = []
-_make, _send = getattr(BaseClient, "_make_api_call"), URLLib3Session.send  # noqa: B009
+_make, _send = getattr(BaseClient, "_make_api_call"), URLLib3Session.send  # noqa: B009  # as below
 
 
 def make(client: Any, operation: str, params: dict[str, Any]) -> Any:
@@ -55,7 +55,7 @@ def main() -> None:
     path, event, out = sys.argv[1:]
     module, _, name = path.rpartition(".")
     setattr(BaseClient, "_make_api_call", make)  # noqa: B010  # no public place shows parameters as they were given
-    setattr(URLLib3Session, "send", send)  # noqa: B010
+    setattr(URLLib3Session, "send", send)  # noqa: B010  # as above
     getattr(importlib.import_module(module), name)(json.loads(Path(event).read_text()), None)
     Path(out).write_text(json.dumps({"calls": calls, "answers": answers}, default=str))
 

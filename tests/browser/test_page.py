@@ -116,7 +116,8 @@ def test_it_is_drawn_small_and_large(
         page.shoot(PICTURES / f"{name}-{'dark' if dark else 'light'}.png")
         took = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
         with capsys.disabled():
-            print(f"\n{name} buckets: {file.stat().st_size / 1e6:.1f} MB, loaded in {took:.0f} ms", end="")  # noqa: T201
+            size_mb = file.stat().st_size / 1e6
+            print(f"\n{name} buckets: {size_mb:.1f} MB, loaded in {took:.0f} ms", end="")  # noqa: T201  # a figure to see
     assert page.evaluate(f"{SHOWN}.length") == 100
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(255, 255, 255)") is not dark

@@ -108,7 +108,8 @@ def test_a_guardrail_that_does_not_look_at_itself_is_named(cloud: Cloud, healthy
     cloud.client("dynamodb").delete_item(**table)
     meaning, mend = bad(cloud)["look"]
     assert "has not looked at itself yet" in meaning
-    assert subprocess.run(mend, shell=True, env=cloud.environment(), capture_output=True, check=False).returncode == 0
+    pasted = subprocess.run(mend, shell=True, env=cloud.environment(), capture_output=True, check=False)  # noqa: S602  # as a person would
+    assert pasted.returncode == 0
     assert bad(cloud) == {}
 
 

@@ -52,7 +52,7 @@ def test_a_key_of_root_works_at_once_and_stops_when_deleted(cloud: Cloud, bucket
 
 
 def test_a_wrong_secret_of_root_is_refused_and_leaves_no_record(cloud: Cloud, bucket: str) -> None:
-    wrong = Credentials(access_key_id=cloud.root.access_key_id, secret_access_key="wrong")
+    wrong = Credentials(access_key_id=cloud.root.access_key_id, secret_access_key="wrong")  # noqa: S106  # made up
     put = cloud.client("s3", wrong).put_bucket_versioning
     assert refusal(put, Bucket=bucket, VersioningConfiguration=OFF)[0] == "SignatureDoesNotMatch"
     assert records_of(cloud, bucket, "PutBucketVersioning") == []

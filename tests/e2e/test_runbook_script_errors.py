@@ -102,8 +102,8 @@ def test_the_clouds_own_refusals_are_translated(desk: Desk) -> None:
 
 
 def test_credentials_that_do_not_work_are_explained(cloud: Cloud) -> None:
-    unknown = Credentials(access_key_id="AKIAIOSFODNN7NOBODY1", secret_access_key="x")
-    wrong = Credentials(access_key_id=cloud.root.access_key_id, secret_access_key="x")
+    unknown = Credentials(access_key_id="AKIAIOSFODNN7NOBODY1", secret_access_key="x")  # noqa: S106  # made up
+    wrong = Credentials(access_key_id=cloud.root.access_key_id, secret_access_key="x")  # noqa: S106  # made up
     done = Desk(cloud, unknown).run("enable", "--bucket", "any", "--wait", "0", *STDIN)
     assert (done.code, "does not know the access key" in done.out) == (3, True)
     done = Desk(cloud, wrong).run("enable", "--bucket", "any", *STDIN)
@@ -146,7 +146,7 @@ def controlled(desk: Desk, args: tuple[str, ...], answers: dict[str, Callable[[]
     pid, screen = pty.fork()
     if pid == 0:
         os.chdir(desk.home)
-        os.execve(clean.python(), [str(clean.python()), str(SCRIPT), *args], desk.env)
+        os.execve(clean.python(), [str(clean.python()), str(SCRIPT), *args], desk.env)  # noqa: S606  # in a terminal of its own
     shown, answered, deadline = "", 0, time.monotonic() + 30
     while time.monotonic() < deadline:
         if not select.select([screen], [], [], 0.1)[0]:

@@ -93,7 +93,7 @@ def deployment(template: Template, chosen: Mapping[str, str]) -> tuple[Stack, Aw
         "SWEEP_RATE": chosen.get("SweepRate", "rate(1 hour)"),
         "WATCH_VERSION_DELETES": "yes",
     }
-    clients: Callable[..., Any] = lambda *_names, **_options: aws  # noqa: E731
+    clients: Callable[..., Any] = lambda *_names, **_options: aws  # noqa: E731  # said once, in one line
     return Stack(settings=settings.from_env(env), clients=clients, parts=parts, enrolled=()), aws
 
 

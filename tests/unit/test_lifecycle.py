@@ -119,7 +119,8 @@ class World:
         assert len([control for control in open_now if control in PROTECTION]) <= 1
         assert len(open_now) == len(set(open_now))
 
-    def live(self, history: Sequence[tuple[object, ...]], *, refusals: bool, losses: bool) -> None:  # noqa: C901
+    # C901: one case for each kind of step
+    def live(self, history: Sequence[tuple[object, ...]], *, refusals: bool, losses: bool) -> None:  # noqa: C901  # see above
         """Live through a history, one case a step, and come to rest."""
         for step in history:
             self.now += timedelta(minutes=1)
