@@ -22,12 +22,15 @@ class CleanError(Exception):
 
 def python() -> Path:
     """Its interpreter; kept under build/ until a pin changes."""
-    requirements = pinned(LAMBDAS_OWN)
+    return kept(ROOM / "build" / "clean-venv", pinned(LAMBDAS_OWN))
+
+
+def kept(parent: Path, requirements: str) -> Path:
+    """The interpreter of an environment below `parent` with these packages and no other; made if it is not there."""
     key = hashlib.sha256(f"{sys.version}\n{requirements}".encode()).hexdigest()[:16]
-    folder = ROOM / "build" / "clean-venv" / key
-    if not folder.is_dir():
-        make_venv(folder, requirements)
-    return folder / "bin" / "python"
+    if not (parent / key).is_dir():
+        make_venv(parent / key, requirements)
+    return parent / key / "bin" / "python"
 
 
 def pinned(names: tuple[str, ...]) -> str:

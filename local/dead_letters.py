@@ -52,8 +52,9 @@ def _undeliverable(target: dict[str, Any], event: dict[str, Any], source: dict[s
         spec = emulator.arn.parse_arn(target_arn)
     except emulator.arn.ArnParseError:
         return "INVALID_PARAMETER"
+    rule_arn = str(source.get("Arn", ""))
     if forwarding.bus_elsewhere(target):
-        return forwarding.refusal(target, event)
+        return forwarding.refusal(target, event, rule_arn)
     if spec.service not in _KINDS:
         return None
     exists, allows = _KINDS[spec.service]
@@ -62,7 +63,7 @@ def _undeliverable(target: dict[str, Any], event: dict[str, Any], source: dict[s
     if spec.service == "sns" and topics.key_refusal(target_arn):
         return "SDK_CLIENT_ERROR"
     needs_policy = not _is_schedule(source) and "RoleArn" not in target
-    return "NO_PERMISSIONS" if needs_policy and not allows(target_arn, str(source.get("Arn", ""))) else None
+    return "NO_PERMISSIONS" if needs_policy and not allows(target_arn, rule_arn) else None
 
 
 def _function(target_arn: str) -> Any:

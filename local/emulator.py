@@ -40,6 +40,7 @@ iam_evaluator: Any = _module(
     "evaluate",
     "_gather_role_policies",
     "_principal_org_id",
+    "_resource_policy",
 )
 responses: Any = _module("core.responses", "request_scope", "get_account_id", "get_region", "_account_from_sts_session")
 router: Any = _module("core.router", "extract_access_key_id", "extract_region")

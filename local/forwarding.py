@@ -1,8 +1,9 @@
 """Event buses of other accounts and Regions as targets: forwarded where role and bus policy allow it, else refused.
 
-ministack keeps bus policies and honours none, drops what a rule sends to another account or Region, and does not know
-AWS::Events::EventBusPolicy. On AWS an event keeps its account and Region, and goes by a role that the rule names;
-where the bus admits an organization there has to be one (EventBridge API reference, PutPermission).
+ministack keeps bus policies and honours none (permissions.py has it ask them of callers), drops what a rule sends to
+another account or Region, and does not know AWS::Events::EventBusPolicy. On AWS an event keeps its account and Region,
+and goes by a role that the rule names; where the bus admits an organization there has to be one (EventBridge API
+reference, PutPermission).
 """
 
 import json
@@ -47,8 +48,8 @@ def bus_elsewhere(target: Target) -> Any:
     return spec if is_bus and not emulator.eventbridge._target_matches_request_scope(spec) else None
 
 
-def refusal(target: Target, event: Event) -> str | None:
-    """Why a bus elsewhere would not take the event, as an EventBridge ERROR_CODE; None if it would."""
+def refusal(target: Target, event: Event, rule_arn: str) -> str | None:
+    """Why a bus elsewhere would not take the event of a rule, as an EventBridge ERROR_CODE; None if it would."""
     bus = bus_elsewhere(target)
     buses, policies = emulator.eventbridge._event_buses, emulator.eventbridge._event_bus_policies
     name = bus.resource.removeprefix(_BUS)
@@ -67,11 +68,11 @@ def refusal(target: Target, event: Event) -> str | None:
     )
     admits = emulator.iam_evaluator.evaluate_resource_policy(policy, context).decision == "Allow"
     is_own = account == bus.account_id  # within an account the role's own permission is enough
-    return None if _role_allows(role_arn, account, context) and (admits or is_own) else "NO_PERMISSIONS"
+    return None if _role_allows(role_arn, account, context, rule_arn) and (admits or is_own) else "NO_PERMISSIONS"
 
 
-def _role_allows(role_arn: str, account: str, context: Any) -> bool:
-    """Whether EventBridge may assume the role, and the role may put events on the bus."""
+def _role_allows(role_arn: str, account: str, context: Any, rule_arn: str) -> bool:
+    """Whether EventBridge may assume the role for the rule, and the role may put events on the bus."""
     name = role_arn.rpartition("/")[2]
     role = emulator.iam._roles.get_scoped(account, None, name) if role_arn.split(":")[4:5] == [account] else None
     if role is None:
@@ -87,7 +88,7 @@ def _role_allows(role_arn: str, account: str, context: Any) -> bool:
         action="sts:AssumeRole",
         resource_arn="*",
         region=context.region,
-        service_context={"aws:sourceaccount": account},
+        service_context={"aws:sourceaccount": account, "aws:sourcearn": rule_arn},
     )
     evaluator = emulator.iam_evaluator
     trusts = evaluator.evaluate_resource_policy({"Statement": statements}, trusting, service="events.amazonaws.com")

@@ -1,4 +1,7 @@
-"""Where ministack names an action or a resource otherwise than AWS's service authorization reference does."""
+"""Where ministack names an action or a resource otherwise than AWS's service authorization reference does.
+
+And where it asks no policy that AWS asks: that of an event bus, when a caller puts events there.
+"""
 
 import json
 from collections.abc import Callable, Mapping
@@ -10,7 +13,8 @@ from local import emulator
 def install() -> None:
     """Stand in front of ministack's mapping of calls to actions and resources."""
     emulator.iam_actions.extract_iam_action = _with_reads(emulator.iam_actions.extract_iam_action)
-    emulator.iam_actions.extract_resource_arn = _with_default_bus(emulator.iam_actions.extract_resource_arn)
+    emulator.iam_actions.extract_resource_arn = _with_resources(emulator.iam_actions.extract_resource_arn)
+    emulator.iam_evaluator._resource_policy = _with_buses(emulator.iam_evaluator._resource_policy)
 
 
 def service_may(
@@ -36,6 +40,17 @@ def service_may(
     return bool(emulator.iam_evaluator.evaluate_resource_policy(policy, asked, service=service).decision == "Allow")
 
 
+def _with_buses(policy_of: Callable[[str, str], Any]) -> Callable[[str, str], Any]:
+    def policy_and_owner(service: str, resource_arn: str) -> Any:
+        bus = emulator.arn.parse_arn(resource_arn) if ":event-bus/" in resource_arn else None
+        if service != "events" or bus is None:
+            return policy_of(service, resource_arn)
+        policies, name = emulator.eventbridge._event_bus_policies, bus.resource.removeprefix("event-bus/")
+        return policies.get_scoped(bus.account_id, bus.region, name), bus.account_id
+
+    return policy_and_owner
+
+
 _VERBS = {"GET": "Get", "DELETE": "Delete"}
 
 
@@ -53,9 +68,13 @@ def _with_reads(extract: Callable[..., str | None]) -> Callable[..., str | None]
     return extracted
 
 
-def _with_default_bus(extract: Callable[..., str]) -> Callable[..., str]:
+def _with_resources(extract: Callable[..., str]) -> Callable[..., str]:
     def extracted(service: str, method: str, path: str, *more: Any) -> str:
         found = extract(service, method, path, *more)
+        if service == "monitoring" and found == "*":
+            # so AWS says when it refuses, however the alarms are named (aws-samples/amazon-cloudwatch-auto-alarms#1)
+            called = emulator.iam_actions.extract_iam_action(service, method, path, *more[:3])
+            return f"arn:aws:cloudwatch:{more[3]}:{more[4]}:alarm:*" if called == "cloudwatch:DescribeAlarms" else "*"
         if service != "events":
             return found
         if more[0].get("x-amz-target", "").endswith("EventBus"):  # whose Name is the bus's

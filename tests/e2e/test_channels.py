@@ -8,6 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from botocore.exceptions import ClientError
 
 from local import stack
 from local.cloud import Cloud, Mail
@@ -190,6 +191,17 @@ def refusals(cloud: Cloud, admin: Any) -> Callable[..., str]:
         return str(caught.value.response["Error"]["Code"])
 
     return code
+
+
+def test_nobody_but_our_functions_puts_events_on_the_bus(
+    told: Ends, cloud: Cloud, admin: Any, outputs: dict[str, str]
+) -> None:
+    events = cloud.client("events", admin)
+    forged = {"Source": "mfa-delete-guardrail", "DetailType": "Finding changed", "Detail": '{"bucket": "forged-vault"}'}
+    with pytest.raises(ClientError, match="explicit deny"):
+        events.put_events(Entries=[forged | {"EventBusName": outputs["EventBusName"]}])
+    assert events.put_events(Entries=[forged | {"EventBusName": "default"}])["FailedEntryCount"] == 0
+    assert "forged-vault" not in str(told.queued(told.bus))
 
 
 def test_a_bus_that_is_gone_is_found_and_the_mail_comes_all_the_same(

@@ -51,11 +51,19 @@ def admit(cloud: Cloud, statement: dict[str, Any] = ADMIT) -> None:
     cloudformation.get_waiter("stack_create_complete").wait(StackName="policy", WaiterConfig={"Delay": 1})
 
 
-def send(cloud: Cloud, account: str, region: str, *, source: str = "app", may: str = BUS) -> None:
+def send(
+    cloud: Cloud, account: str, region: str, *, source: str = "app", may: str = BUS, rule: str = "forward"
+) -> None:
     """An event of an account, which a rule of its own forwards by a role that may put events on `may`."""
     root = cloud.root_of(account)
     iam, events = cloud.client("iam", root), cloud.client("events", root, region)
-    trust = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    for_rule = {"ArnLike": {"aws:SourceArn": f"arn:aws:events:*:{account}:rule/{rule}"}}
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+        "Condition": for_rule,
+    }
     role = iam.create_role(RoleName="forward", AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))["Role"]
     allow = {"Effect": "Allow", "Action": "events:PutEvents", "Resource": may}
     iam.put_role_policy(RoleName="forward", PolicyName="p", PolicyDocument=json.dumps({"Statement": [allow]}))
@@ -103,4 +111,10 @@ def test_a_source_that_the_policy_does_not_name_is_refused(cloud: Cloud, inbox: 
 def test_a_role_that_may_not_put_events_on_the_bus_forwards_nothing(cloud: Cloud, inbox: str) -> None:
     admit(cloud)
     send(cloud, DEV, HERE, may=f"{BUS}-two")
+    assert received(cloud, inbox) == []
+
+
+def test_a_role_that_trusts_another_rule_forwards_nothing(cloud: Cloud, inbox: str) -> None:
+    admit(cloud)
+    send(cloud, DEV, HERE, rule="another")
     assert received(cloud, inbox) == []

@@ -41,6 +41,29 @@ EVERYTHING = {
 
 MADE_BY_SAM = {"VersionDeleteFunctionDeletes": "AWS::Lambda::EventSourceMapping"}
 """Resources that a pattern names, that only the SAM transform makes."""
+ARNS = {
+    "AWS::CloudWatch::Alarm": "cloudwatch:{region}:{account}:alarm:{}",
+    "AWS::DynamoDB::Table": "dynamodb:{region}:{account}:table/{}",
+    "AWS::Events::EventBus": "events:{region}:{account}:event-bus/{}",
+    "AWS::Events::Rule": "events:{region}:{account}:rule/{}",
+    "AWS::IAM::Role": "iam::{account}:role/{}",
+    "AWS::KMS::Key": "kms:{region}:{account}:key/{}",
+    "AWS::Logs::LogGroup": "logs:{region}:{account}:log-group:{}:*",
+    "AWS::S3::Bucket": "s3:::{}",
+    "AWS::SQS::Queue": "sqs:{region}:{account}:{}",
+    "AWS::Serverless::Function": "lambda:{region}:{account}:function:{}",
+}
+"""What GetAtt Arn gives, after the partition."""
+SPOKE = {
+    "AWS::AccountId": "444455556666",
+    "AWS::Region": "us-east-1",
+    "HubAccountId": "111122223333",
+    "HubRegion": "us-east-1",
+    "HubStackName": "guardrail",
+    "OrganizationId": "o-exampleorgid",
+    "ExternalId": "hub-and-spokes",
+}
+"""Parameters of a spoke in the hub's Region, where the role is made."""
 AT_MOST_64 = {"AWS::Events::Rule", "AWS::IAM::Role", "AWS::Scheduler::Schedule", "AWS::Serverless::Function"}
 AT_MOST_80 = {"AWS::SQS::Queue"}
 
@@ -48,7 +71,8 @@ AT_MOST_80 = {"AWS::SQS::Queue"}
 class Deployment:
     """What CloudFormation makes of a template: conditions and functions done.
 
-    names: what a reference to a resource becomes; without one it is the logical id. An attribute is `name.Attribute`.
+    names: what a reference to a resource becomes; without one it is the logical id. An attribute is `name.Attribute`,
+    if it does not stand there itself.
     """
 
     def __init__(
@@ -108,6 +132,8 @@ class Deployment:
             return [item.strip() for item in self.values[name].split(",")]
         if name in self.values:
             return self.values[name]
+        if name in self.names:
+            return self.names[name]
         resource, dot, attribute = name.partition(".")
         return self.names.get(resource, resource) + dot + attribute
 
@@ -149,6 +175,35 @@ def written(path: Path = ROOT / "template.yaml") -> Template:
     return parsed
 
 
+def everything_deployed(template: Template | None = None) -> Deployment:
+    """template.yaml, or what the SAM transform makes of it, with all resources, named as CloudFormation names them."""
+    names = _with_arns(physical_names(EVERYTHING), {**PSEUDO, **EVERYTHING})
+    return Deployment(template or written(), EVERYTHING, names)
+
+
+def spoke_deployed() -> Deployment:
+    """spoke.yaml in the hub's Region of another account, named likewise: there it makes all that it has."""
+    template, place = written("spoke.yaml"), {**PSEUDO, **SPOKE}
+    names = {name: f"stack-{name}-EXAMPLE" for name in template["Resources"]}
+    return Deployment(template, SPOKE, _with_arns(names, place, template))
+
+
+def _with_arns(names: Mapping[str, str], place: Mapping[str, str], template: Template | None = None) -> dict[str, str]:
+    """The names, and for each what GetAtt gives of it that our templates ask for."""
+    resources = (template or written())["Resources"]
+    account, partition, region = (place[f"AWS::{part}"] for part in ("AccountId", "Partition", "Region"))
+    found = dict(names)
+    for logical_id, entry in resources.items():
+        name = names[logical_id].replace("|", "/")  # a rule of a bus of ours
+        if entry["Type"] == "AWS::S3::Bucket":
+            name = found[logical_id] = name.lower()
+        if entry["Type"] == "AWS::SQS::Queue":
+            name = found[f"{logical_id}.QueueName"] = name.rpartition("/")[2]  # the reference is an address
+        if kind := ARNS.get(entry["Type"]):
+            found[f"{logical_id}.Arn"] = f"arn:{partition}:" + kind.format(name, account=account, region=region)
+    return found
+
+
 def kinds() -> dict[str, str]:
     """The type of every resource by its logical id, those that a pattern names and SAM makes included."""
     return {name: entry["Type"] for name, entry in written()["Resources"].items()} | MADE_BY_SAM
@@ -173,7 +228,7 @@ def _physical(logical_id: str, kind: str, place: Mapping[str, str], suffix: str)
     if kind == "AWS::SNS::Topic":
         return f"arn:{partition}:sns:{region}:{account}:{name}"
     if kind == "AWS::Events::EventBus":
-        return f"{place['AWS::StackName']}-spokes"
+        return str(Deployment(written(), place).resolve(written()["Resources"][logical_id]["Properties"]["Name"]))
     if kind == "AWS::Events::Rule" and "EventBusName" in written()["Resources"][logical_id]["Properties"]:
         return f"{place['AWS::StackName']}-spokes|{name}"
     if kind in {"AWS::KMS::Key", "AWS::Lambda::EventSourceMapping"}:

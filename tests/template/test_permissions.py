@@ -83,15 +83,15 @@ ROLES: dict[str, set[tuple[str, str]]] = {
         ("s3:GetBucketNotification", SETTINGS_OF_BUCKETS),
         ("s3:GetLifecycleConfiguration", SETTINGS_OF_BUCKETS),
         ("cloudtrail:DescribeTrails", "*"),
-        ("cloudtrail:GetEventSelectors", "*"),
-        ("cloudtrail:GetTrailStatus", "*"),
+        ("cloudtrail:GetEventSelectors", "arn:aws:cloudtrail:*:*:trail/*"),
+        ("cloudtrail:GetTrailStatus", "arn:aws:cloudtrail:*:*:trail/*"),
         ("cloudformation:DescribeStacks", "arn:aws:cloudformation:*:111122223333:stack/stack/*"),
         ("cloudformation:ListStackResources", "arn:aws:cloudformation:*:111122223333:stack/stack/*"),
         ("events:DescribeRule", "arn:aws:events:HERE:111122223333:rule/stack-*"),
         ("events:ListTargetsByRule", "arn:aws:events:HERE:111122223333:rule/stack-*"),
         ("scheduler:GetSchedule", "arn:aws:scheduler:HERE:111122223333:schedule/default/stack-*"),
         ("lambda:GetFunctionConcurrency", "arn:aws:lambda:HERE:111122223333:function:stack-*"),
-        ("lambda:GetEventSourceMapping", "*"),
+        ("lambda:GetEventSourceMapping", "arn:aws:lambda:HERE:111122223333:event-source-mapping:*"),
         ("sqs:GetQueueAttributes", "DeadLetterQueue.Arn"),
         ("sqs:GetQueueAttributes", "OnFailureQueue.Arn"),
         ("sqs:GetQueueAttributes", "DeleteQueue.Arn"),
@@ -101,7 +101,7 @@ ROLES: dict[str, set[tuple[str, str]]] = {
         ("sns:GetTopicAttributes", "PagerTopic"),
         ("sns:GetTopicAttributes", "ChatTopic"),
         ("sns:GetSubscriptionAttributes", "*"),
-        ("cloudwatch:DescribeAlarms", "*"),
+        ("cloudwatch:DescribeAlarms", "arn:aws:cloudwatch:HERE:111122223333:alarm:*"),
         ("kms:DescribeKey", "AlertKey.Arn"),
         ("events:DescribeEventBus", "EventBus.Arn"),
         ("events:DescribeEventBus", "SpokeBus.Arn"),
@@ -341,6 +341,15 @@ def test_of_the_aws_services_only_alarms_of_this_stack_may_publish(everything: T
     assert alarms["Condition"]["StringEquals"] == {"aws:SourceAccount": "111122223333"}
     source = here(alarms["Condition"]["ArnLike"]["aws:SourceArn"])
     assert source == "arn:aws:cloudwatch:HERE:111122223333:alarm:stack-*"
+
+
+def test_everybody_but_our_functions_is_denied_to_put_events_on_the_outgoing_bus(everything: Template) -> None:
+    policy = everything["EventBusPolicy"]["Properties"]
+    deny = policy["Statement"]
+    assert (policy["EventBusName"], policy["StatementId"]) == ("EventBus", deny["Sid"])
+    assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", "*", "events:PutEvents")
+    assert deny["Resource"] == "EventBus.Arn"
+    assert deny["Condition"] == by_sid(everything, "AlertTopicPolicy")["NobodyElsePublishes"]["Condition"]
 
 
 def test_whom_the_topic_allows_is_whom_it_does_not_deny(everything: Template) -> None:
