@@ -17,7 +17,7 @@ HOSTILE = {
     "AWS_ENDPOINT_URL": "https://192.0.2.1",
     "AWS_ENDPOINT_URL_S3": "https://192.0.2.1",
     "AWS_ACCESS_KEY_ID": "AKIAI44QH8DHBEXAMPLE",
-    "AWS_SECRET_ACCESS_KEY": "not-ours",
+    "AWS_SECRET_ACCESS_KEY": "not-ours",  # pragma: allowlist secret - made up
     "AWS_SESSION_TOKEN": "not-ours",
     "AWS_REGION": "eu-central-1",
     "AWS_CA_BUNDLE": "/nonexistent",

@@ -1,17 +1,14 @@
 """template.yaml as the tests see it: as written, as deployed with given parameters, and as SAM makes it."""
 
-import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from moto.events.models import EventPattern
-from samtranslator.parser.parser import Parser
-from samtranslator.translator.translator import Translator
 
+from audit.resolved import transformed
 from tests.template.cloudformation import EVERYTHING, ROOT, Deployment, Template, patterns_of, physical_names, written
 
 __all__ = ["ROOT", "STACK", "Deployed", "Deployment", "RulesThatTake", "Template"]  # tests of other layers use them too
@@ -77,9 +74,5 @@ def rules_that_take(patterns: dict[str, Template]) -> RulesThatTake:
 @pytest.fixture(scope="session")
 def translated(template: Template) -> Template:
     """The resources after the SAM transform: what CloudFormation really gets, functions not resolved."""
-    packaged = copy.deepcopy(template)
-    packaged["Globals"]["Function"]["CodeUri"] = "s3://bucket/key"
-    translator = Translator({}, Parser(), boto_session=boto3.Session(region_name="eu-west-1"))
-    parameters = {name: str(entry.get("Default", "")) for name, entry in template["Parameters"].items()}
-    resources: Template = translator.translate(sam_template=packaged, parameter_values=parameters)["Resources"]
+    resources: Template = transformed(template)["Resources"]
     return resources

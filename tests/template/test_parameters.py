@@ -54,7 +54,7 @@ REFUSED = [
     ("AlertEmail", "ann@example.com,bob@example.com"),
     ("AlertEmail", "ann@example.com\nbcc@example.com"),
     ("AlertUrl", "http://example.com/"),
-    ("AlertUrl", "https://user:secret@example.com/"),
+    ("AlertUrl", "https://user:secret@example.com/"),  # pragma: allowlist secret - made up
     ("AlertUrl", "https://example.com/ x"),
     ("ProtectTagKey", ""),
     ("ProtectTagKey", "aws:x"),
@@ -76,7 +76,7 @@ REFUSED = [
     ("SilenceEmail", "eve"),
     ("SilenceEmail", "eve@example.org\n"),
     ("HeartbeatUrl", "http://beat.example.com/"),
-    ("HeartbeatUrl", "https://user:secret@beat.example.com/"),
+    ("HeartbeatUrl", "https://user:secret@beat.example.com/"),  # pragma: allowlist secret - made up
     ("HeartbeatUrl", "https://beat.example.com/a b"),
     ("HeartbeatUrl", "https://beat.example.com/\nx"),
     ("DeployPrincipals", "Deploy"),

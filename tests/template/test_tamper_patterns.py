@@ -312,7 +312,7 @@ def test_a_stopped_trail_is_told_past_our_code_only_where_it_is_the_stacks_own_a
 
 # ---- what EventBridge takes ------------------------------------------------------------------------------------------
 
-SUFFIX, YES_NO = "1A2B3C4D5E6F7", ("yes", "no")
+SUFFIX, YES_NO = "1A2B3C4D5E6F7", ("yes", "no")  # pragma: allowlist secret - made up
 RULES = sorted(patterns_of(Deployment(written(), EVERYTHING)))
 PARTITIONS = [("aws", "us-east-1"), ("aws", "ap-southeast-2"), ("aws-us-gov", "us-gov-west-1")]
 

@@ -135,7 +135,7 @@ def test_what_was_asked_is_read_in_both_spellings_and_shapes() -> None:
     "name",
     [
         "arn:aws:s3:us-east-1:111122223333:accesspoint/vault-point",
-        "vault-point-abcdefghijklmnopqrstuvwxyz1-s3alias",
+        "vault-point-abcdefghijklmnopqrstuvwxyz1-s3alias",  # pragma: allowlist secret - an alias
         "arn:aws:s3::111122223333:accesspoint/mfzwi23gnjvgw.mrap",
     ],
 )
