@@ -8,7 +8,7 @@ import pytest
 
 from audit import __main__ as audit
 from audit import resolved
-from tests.template.cloudformation import spoke_deployed, written
+from tests.template.cloudformation import ROOT, spoke_deployed, written
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def resources_in(folder: Path, name: str) -> dict[str, Any]:
 
 
 def test_linters_read_every_resource_and_no_function(folder: Path) -> None:
-    for name, template in (("template.json", written()), ("spoke.json", written("spoke.yaml"))):
+    for name, template in (("template.json", written()), ("spoke.json", written(ROOT / "spoke.yaml"))):
         found = resources_in(folder, name)
         assert found.keys() >= template["Resources"].keys()
         assert not [key for key in _keys(found) if key == "Ref" or key.startswith("Fn::")]

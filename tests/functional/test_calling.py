@@ -27,7 +27,7 @@ def test_a_profile_of_iam_identity_center_signs_in(tmp_path: Path, monkeypatch: 
     cache = tmp_path / ".aws" / "sso" / "cache"
     cache.mkdir(parents=True)
     token = {"startUrl": PORTAL, "region": "eu-west-1", "accessToken": "made-up", "expiresAt": "2100-01-01T00:00:00Z"}
-    (cache / f"{hashlib.sha1(PORTAL.encode()).hexdigest()}.json").write_text(json.dumps(token))
+    (cache / f"{hashlib.sha1(PORTAL.encode(), usedforsecurity=False).hexdigest()}.json").write_text(json.dumps(token))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))

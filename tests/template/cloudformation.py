@@ -183,7 +183,7 @@ def everything_deployed(template: Template | None = None) -> Deployment:
 
 def spoke_deployed() -> Deployment:
     """spoke.yaml in the hub's Region of another account, named likewise: there it makes all that it has."""
-    template, place = written("spoke.yaml"), {**PSEUDO, **SPOKE}
+    template, place = written(ROOT / "spoke.yaml"), {**PSEUDO, **SPOKE}
     names = {name: f"stack-{name}-EXAMPLE" for name in template["Resources"]}
     return Deployment(template, SPOKE, _with_arns(names, place, template))
 
