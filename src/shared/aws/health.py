@@ -11,7 +11,7 @@ from shared.aws.buckets import Enrolment
 from shared.aws.calling import AWS_ERRORS, is_refused
 from shared.aws.parts import Part, Stack, bad, depth, fine, is_gone, parts_of, refused, unseen
 from shared.aws.roster import Roster
-from shared.aws.trails import Clients, redeploy
+from shared.aws.trails import Clients, put_back
 from shared.facts import Condition, GuardrailHealth
 from shared.settings import Settings
 
@@ -83,7 +83,7 @@ def _functions(stack: Stack) -> Iterator[Condition]:
         except ClientError as error:
             if not is_gone(error):
                 raise
-            yield bad("function", "gone", f"{part.name} is gone", redeploy(stack.settings), part)
+            yield bad("function", "gone", f"{part.name} is gone", put_back(stack.settings), part)
             continue
         if reserved == 0:
             mend = f"aws lambda delete-function-concurrency --region {region} --function-name {part.name}"
@@ -118,7 +118,7 @@ def _queues(stack: Stack) -> Iterator[Condition]:
             continue
         count = _depth(stack, part)
         if count is None:
-            yield bad("queue", "gone", f"{part.tail} is gone: what fails is lost", redeploy(stack.settings))
+            yield bad("queue", "gone", f"{part.tail} is gone: what fails is lost", put_back(stack.settings))
         elif count:
             meaning = f"{count} message(s) wait in {logical_id}: something was not looked at"
             yield bad("queue", "waiting", meaning, f"{stack.settings.command} redrive --dry-run")

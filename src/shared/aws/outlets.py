@@ -6,7 +6,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from shared.aws.parts import Part, Stack, bad, fine, is_gone
-from shared.aws.trails import redeploy
+from shared.aws.trails import put_back, redeploy
 from shared.facts import Condition
 
 
@@ -26,7 +26,7 @@ def topics(stack: Stack) -> Iterator[Condition]:
     for part in stack.of("AWS::SNS::Topic"):
         answer = _answer(sns.get_topic_attributes, TopicArn=part.name)
         if answer is None:
-            yield bad("topic", "gone", f"{part.tail} is gone: nothing can be sent", redeploy(stack.settings))
+            yield bad("topic", "gone", f"{part.tail} is gone: nothing can be sent", put_back(stack.settings))
         elif confirmed := int(answer["Attributes"].get("SubscriptionsConfirmed", 0)):
             yield fine("topic", f"{part.tail} has {confirmed} confirmed subscription(s)")
         elif part.logical_id == "AlertTopic":
@@ -42,7 +42,8 @@ def _subscription(sns: Any, part: Part, stack: Stack) -> Condition:
     # the endpoint is not among the attributes
     answer = _answer(sns.get_subscription_attributes, SubscriptionArn=part.name)
     if answer is None:
-        return bad("subscription", "deleted", f"{name} was deleted: nobody gets it", redeploy(stack.settings))
+        mend = f"{redeploy(stack.settings)} without its address, then with it (docs/operations.md, Subscriptions)"
+        return bad("subscription", "deleted", f"{name} was deleted: nobody gets it", mend)
     found = answer["Attributes"]
     if found.get("PendingConfirmation") == "true":
         mend = "follow the link in the confirmation message"
@@ -59,7 +60,7 @@ def bus(stack: Stack) -> Iterator[Condition]:
     for part in stack.of("AWS::Events::EventBus"):
         if _answer(stack.clients("events").describe_event_bus, Name=part.name) is None:
             meaning = f"the event bus {part.name} is gone: what goes over it is lost"
-            yield bad("bus", "gone", meaning, redeploy(stack.settings))
+            yield bad("bus", "gone", meaning, put_back(stack.settings))
         else:
             yield fine("bus", f"the event bus {part.name} is there")
 

@@ -198,5 +198,10 @@ def _failing(trail: Trail) -> Condition:
 
 
 def redeploy(settings: Settings) -> str:
-    """The command that puts the stack back as it is meant to be."""
+    """The command that changes the stack; with parameters as they are it changes nothing."""
     return f"sam deploy --stack-name {settings.stack_name} --region {settings.aws_region}"
+
+
+def put_back(settings: Settings) -> str:
+    """What brings back a part that was deleted or changed by hand: CloudFormation takes it for there and right."""
+    return f"{settings.command} runbook --section restore-the-guardrail: its step 2 puts back what the template says"

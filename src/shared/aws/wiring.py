@@ -9,7 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from shared.aws.parts import Part, Stack, bad, fine, is_gone
-from shared.aws.trails import redeploy
+from shared.aws.trails import put_back
 from shared.facts import Condition
 from shared.settings import Settings
 
@@ -33,7 +33,7 @@ def rules(stack: Stack) -> Iterator[Condition]:
         except ClientError as error:
             if not is_gone(error):
                 raise
-            yield bad("rule", "gone", f"{part.name} is gone: its events are lost", redeploy(stack.settings), part)
+            yield bad("rule", "gone", f"{part.name} is gone: its events are lost", put_back(stack.settings), part)
             continue
         if rule["State"] == "DISABLED":
             where = f" --event-bus-name {bus}" if bus else ""
@@ -41,16 +41,9 @@ def rules(stack: Stack) -> Iterator[Condition]:
             yield bad("rule", "off", f"{part.name} is switched off: its events are lost", mend, part)
         elif what := _difference(stack, part, json.loads(rule.get("EventPattern") or "{}"), targets):
             meaning = f"{part.name} is not what this version deploys ({what}): its events may be lost"
-            yield bad("rule", "changed", meaning, _put_back(stack), part)
+            yield bad("rule", "changed", meaning, put_back(stack.settings), part)
         else:
             yield fine("rule", f"{part.name} is on")
-
-
-def _put_back(stack: Stack) -> str:
-    """CloudFormation changes nothing back as long as the template is the same; deleting and deploying does."""
-    return (
-        f"aws events describe-rule shows it; {redeploy(stack.settings)} --force-upload after a change of the template"
-    )
 
 
 def _difference(stack: Stack, part: Part, pattern: Any, targets: Sequence[Mapping[str, Any]]) -> str:
@@ -124,15 +117,15 @@ def schedules(stack: Stack) -> Iterator[Condition]:
         except ClientError as error:
             if not is_gone(error):
                 raise
-            yield bad("schedule", "gone", f"{part.name} is gone: what it starts does not run", redeploy(stack.settings))
+            yield bad("schedule", "gone", f"{part.name} is gone: what it starts does not run", put_back(stack.settings))
             continue
         due = (_resolved(wanted["rate"], stack), _part_name(stack, wanted["to"]), wanted["input"])
         target = found["Target"]
         now = (found["ScheduleExpression"], target["Arn"].rpartition(":")[2], target.get("Input"))
         if found["State"] == "DISABLED":
-            mend = f"{redeploy(stack.settings)} after a change of the template, or switch it on in the console"
-            yield bad("schedule", "off", f"{part.name} is switched off: what it starts does not run", mend)
+            meaning = f"{part.name} is switched off: what it starts does not run"
+            yield bad("schedule", "off", meaning, put_back(stack.settings))
         elif now != due:
-            yield bad("schedule", "changed", f"{part.name} is not what this version deploys", redeploy(stack.settings))
+            yield bad("schedule", "changed", f"{part.name} is not what this version deploys", put_back(stack.settings))
         else:
             yield fine("schedule", f"{part.name} is on")
