@@ -21,6 +21,7 @@ from local import clean
 from local.cloud import ROOM
 from local.runtime import BUILD
 
+MORE_WITH_ALL = "the peers at every size"
 SIZES = {200: 5, 2000: 3, 10_000: 1}
 """Numbers of buckets, and how often each is measured."""
 DELAY_S = 0.02
