@@ -63,6 +63,18 @@ def contain(stack: Stack, bucket: str, undo: bool, dry_run: bool, as_json: bool)
     return 0
 
 
+def has_statement(stack: Stack, bucket: BucketKey) -> bool:
+    """Whether the bucket's policy has exactly the statement that this verb adds. Raises ClientError when refused."""
+    try:
+        text = stack.client("s3").get_bucket_policy(Bucket=bucket.name, ExpectedBucketOwner=bucket.account)["Policy"]
+    except ClientError as error:
+        if code(error) in {"NoSuchBucketPolicy", "NoSuchBucket"}:
+            return False
+        raise
+    ours = _meaning(containment(bucket.name, stack.settings.partition))
+    return any(_meaning(each) == ours for each in _parsed(bucket, str(text))["Statement"])
+
+
 def _reading(stack: Stack, bucket: BucketKey) -> Reading | None:
     """For the limits only: what is done must not end in an error for their sake. None: it could not be read."""
     try:

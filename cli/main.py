@@ -14,7 +14,7 @@ FINE, FOUND, USAGE, UNKNOWN = 0, 1, 2, 3
 
 VERBS = (
     *("status", "doctor", "runbook", "protect", "contain", "drill", "selectors", "ack", "redrive", "replay", "report"),
-    *("cost", "spokes"),
+    *("cost", "spokes", "uninstall"),
 )
 
 

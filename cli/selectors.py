@@ -115,9 +115,9 @@ def _trail(stack: Stack, named: str | None) -> Trail:
     trails = stack.client("cloudtrail").describe_trails(includeShadowTrails=True)["trailList"]
     same = [each for each in trails if wanted in {each["Name"], each["TrailARN"]}]
     # An organization's trail may have the name of one of ours.
-    found = min(same, key=lambda each: _owner(each["TrailARN"]) != account, default=None)
+    found = min(same, key=lambda each: owner_of(each["TrailARN"]) != account, default=None)
     arn = found["TrailARN"] if found else wanted
-    owner = _owner(arn)
+    owner = owner_of(arn)
     if owner not in {account, ""}:
         raise Trouble(
             f"trail {wanted} belongs to account {owner} (an organization's trail?) and cannot be changed from"
@@ -136,7 +136,7 @@ def _trail(stack: Stack, named: str | None) -> Trail:
     )
 
 
-def _owner(arn: str) -> str:
+def owner_of(arn: str) -> str:
     """The account in an ARN; empty if it is only a name."""
     return arn.split(":")[4] if arn.count(":") >= 5 else ""
 
@@ -151,7 +151,7 @@ def _plan(stack: Stack, trail: Trail, watched: list[str]) -> Plan:
             f"trail {trail.name} answers with no selector at all; what it logs is unknown, so nothing is changed"
         )
     # Several stacks may share a trail of all Regions: none may replace another's selector.
-    title = TEMPLATES if trail.is_ours else f"Deletes on enrolled buckets ({stack.name}, {stack.settings.aws_region})"
+    title = TEMPLATES if trail.is_ours else title_for(stack)
     buckets = tuple(name for name in watched if name != trail.log_bucket)
     mine = _selector(title, buckets, trail.log_bucket, partition)
     was = next((each for each in advanced if each.get("Name") == title), None)
@@ -169,6 +169,11 @@ def _plan(stack: Stack, trail: Trail, watched: list[str]) -> Plan:
         before=_buckets_of(was, partition),
         notes=tuple(_notes(stack, trail, watched, converted=len(basic))),
     )
+
+
+def title_for(stack: Stack) -> str:
+    """The name of our selector on a trail that is not the stack's own."""
+    return f"Deletes on enrolled buckets ({stack.name}, {stack.settings.aws_region})"
 
 
 def _selector(title: str, buckets: tuple[str, ...], log_bucket: str, partition: str) -> Selector:

@@ -80,6 +80,11 @@ class Stack:
             raise Trouble(f"{self.absence}; {self.way_out}")
         return {each["OutputKey"]: each["OutputValue"] for each in self._description["Outputs"]}
 
+    @property
+    def is_protected(self) -> bool:
+        """Whether CloudFormation refuses to delete it."""
+        return bool(self._description.get("EnableTerminationProtection"))
+
     def physical(self, kind: str) -> list[str]:
         """Names of the stack's resources of this type; none when it is not deployed."""
         return [each["PhysicalResourceId"] for each in self._resources if each["ResourceType"] == kind]

@@ -114,6 +114,7 @@ def test_the_reader_s_policy_is_enough_to_look_and_for_nothing_else(cloud: Cloud
         ["doctor"],
         ["runbook", "seen-vault"],
         ["selectors", "--trail", "lab"],
+        ["uninstall", "--dry-run"],
     ):
         done = guardrail(cloud, *words, by=reader)
         assert done.returncode in {0, 1}, (words, done.stdout, done.stderr)
@@ -137,7 +138,7 @@ def test_the_reader_s_policy_is_enough_to_look_and_for_nothing_else(cloud: Cloud
         done = guardrail(cloud, *words, by=reader)
         assert done.returncode in {1, 3}
     said = guardrail(cloud, "contain", "seen-vault", by=reader)
-    assert said.stderr.startswith("guardrail: s3:GetBucketPolicy on seen-vault is refused (AccessDenied)")
+    assert said.stderr.startswith("guardrail: s3:PutBucketPolicy on seen-vault is refused (AccessDenied)")
     assert said.stderr.count("\n") == 1
 
 

@@ -54,6 +54,19 @@ READER: dict[str, set[str]] = {
     "replay": BUCKETS | STACK | {"dynamodb:Query"},
     "selectors": WATCHED | TRAILS | {"cloudformation:ListStackResources"},
     "spokes": STACK | {"dynamodb:Query"},
+    "uninstall": WATCHED
+    | TRAILS
+    | {
+        "cloudformation:ListStackResources",
+        "events:ListRules",
+        "iam:GetAccountSummary",
+        "iam:ListEntitiesForPolicy",
+        "iam:ListVirtualMFADevices",
+        "s3:GetBucketPolicy",
+        "s3:GetBucketVersioning",
+        "s3:ListBucketVersions",
+        "sqs:GetQueueAttributes",
+    },
 }
 OPERATOR: dict[str, set[str]] = {
     "ack": STACK | {"dynamodb:PutItem", "dynamodb:Query", "lambda:InvokeFunction"},

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from cli.leftovers import RETAINED
 from tests.e2e.released import FIXTURES, RELEASED
 from tests.template.cloudformation import Template, written
 
@@ -72,6 +73,12 @@ def test_every_value_that_a_parameter_could_have_it_still_can(older: Template, t
 def test_a_parameter_that_is_new_need_not_be_given(older: Template, template: Template) -> None:
     new = template["Parameters"].keys() - older["Parameters"].keys()
     assert [name for name in new if "Default" not in template["Parameters"][name]] == []
+
+
+def test_what_uninstall_says_stays_is_what_cloudformation_is_told_to_keep(template: Template) -> None:
+    keeping = {"Retain", "RetainExceptOnCreate", "Snapshot"}
+    kept = {name for name, each in template["Resources"].items() if each.get("DeletionPolicy") in keeping}
+    assert kept == RETAINED.keys()
 
 
 def test_what_a_stack_told_it_still_tells(older: Template, template: Template) -> None:

@@ -49,27 +49,26 @@ def typed(page: Path) -> Iterator[list[str]]:
     """What a person is to type, split into words: every command of the page's shell blocks."""
     for block in blocks(page, "sh"):
         for line in block.replace("\\\n", " ").splitlines():
-            yield from _split(line)
+            yield from commands_of(line)
 
 
 def mentioned(page: Path) -> Iterator[list[str]]:
     """Commands in the middle of a sentence; they may leave out what is needed."""
     for span in spans(page):
         if span.split()[0] in COMMANDS and " " in span:
-            yield from _split(re.sub(r"(?<=\w)\.\.\.", "", span))
+            yield from commands_of(re.sub(r"(?<=\w)\.\.\.", "", span))
 
 
-def _split(line: str) -> Iterator[list[str]]:
+def commands_of(line: str) -> Iterator[list[str]]:
     """The commands of one line of shell; what a command is fed from, or writes to, is left out."""
     lexer = shlex.shlex(re.sub(r"{{(\w+)}}", r"\1", line), posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     words: list[str] = []
     for word in [*lexer, ";"]:
         if set(word) <= _OPERATORS:
-            for name in COMMANDS:
-                if name in words:
-                    yield words[words.index(name) :]
-                    break
+            starts = [words.index(name) for name in COMMANDS if name in words]
+            if starts:
+                yield words[min(starts) :]
             words = []
         else:
             words.append(word)
