@@ -42,7 +42,7 @@ def _subscription(sns: Any, part: Part, stack: Stack) -> Condition:
     # the endpoint is not among the attributes
     answer = _answer(sns.get_subscription_attributes, SubscriptionArn=part.name)
     if answer is None:
-        mend = f"{redeploy(stack.settings)} without its address, then with it (docs/operations.md, "Confirm a subscription")"
+        mend = f"{redeploy(stack.settings)} without its address, then with it (docs/operations.md, its second section)"
         return bad("subscription", "deleted", f"{name} was deleted: nobody gets it", mend)
     found = answer["Attributes"]
     if found.get("PendingConfirmation") == "true":
