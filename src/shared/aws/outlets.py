@@ -46,7 +46,7 @@ def _subscription(sns: Any, part: Part, stack: Stack) -> Condition:
         return bad("subscription", "deleted", f"{name} was deleted: nobody gets it", mend)
     found = answer["Attributes"]
     if found.get("PendingConfirmation") == "true":
-        mend = "follow the link in the confirmation message"
+        mend = "confirm it as docs/operations.md says, its second section; by the link alone, anybody may end it again"
         return bad("subscription", "pending", f"{name} has not been confirmed: nobody gets anything by it", mend)
     if found.get("FilterPolicy", "") not in {"", "{}"}:
         mend = f"aws sns set-subscription-attributes --subscription-arn {part.name} --attribute-name FilterPolicy"
