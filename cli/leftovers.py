@@ -9,23 +9,21 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from cli.contain import has_statement
-from cli.screen import at_once
+from cli.bill import of_deletes
+from cli.room import Room, why
 from cli.selectors import owner_of, title_for
-from cli.stack import Stack, Trouble
-from shared.aws.buckets import Enrolment
-from shared.aws.calling import AWS_ERRORS, code, is_refused
+from shared.aws.calling import AWS_ERRORS
 from shared.aws.parts import depth
 from shared.aws.roster import Roster
-from shared.exemption import REASON_TAG, UNTIL_TAG
-from shared.facts import BucketKey, BucketState, Gone, MfaDelete, RootState, Tags, Unreadable
+from shared.facts import RootState, Unreadable
 
 SAM = "aws-sam-cli-managed-default"
+STACK_SET = "mfa-delete-guardrail-spokes"
+"""As docs/many-accounts.md calls it."""
 EMPTY = (
     'aws s3api delete-objects --bucket {0} --delete "$(aws s3api list-object-versions --bucket {0} --max-items 1000'
     " --output json --query '{{Objects: [Versions, DeleteMarkers][].{{Key: Key, VersionId: VersionId}}}}')\""
@@ -53,57 +51,6 @@ class Leftover:
     commands: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bucket:
-    """One that is enrolled or judged, or carries our tags. `policy`: None if it has none, or could not be read."""
-
-    name: str
-    tags: Mapping[str, str]
-    reading: BucketState | Unreadable | Gone | None
-    contained: bool
-    refused: str = ""
-
-    @property
-    def has_mfa_delete(self) -> bool:
-        """Whether it is on."""
-        return isinstance(self.reading, BucketState) and self.reading.mfa_delete is MfaDelete.ENABLED
-
-
-class Room:
-    """The stack, and the buckets that it watches, read once."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.stack, self.told = stack, stack.settings
-        self.where = f"--region {self.told.aws_region}"
-
-    @cached_property
-    def watched(self) -> list[str]:
-        """Names of the buckets that nobody will watch any more."""
-        return self.stack.watched()
-
-    @cached_property
-    def buckets(self) -> list[Bucket]:
-        """Those, and all others that carry one of our tags."""
-        ours = {self.told.protect_tag_key, UNTIL_TAG, REASON_TAG}
-        tagged = {name: {k: v for k, v in tags.items() if k in ours} for name, tags in Enrolment("", "").all_tagged()}
-        names = {name for name, tags in tagged.items() if self._is_ours(tags)} | {*self.watched}
-        names -= {self.told.canary_bucket}
-        return at_once("reading buckets", lambda name: self._read(name, tagged.get(name, {})), sorted(names))
-
-    def _is_ours(self, tags: Mapping[str, str]) -> bool:
-        return tags.get(self.told.protect_tag_key) == self.told.protect_tag_value or UNTIL_TAG in tags
-
-    def _read(self, name: str, tags: Mapping[str, str]) -> Bucket:
-        key = BucketKey(account=self.told.account_id, region=self.told.aws_region, name=name)
-        refused = ""
-        try:
-            contained = has_statement(self.stack, key)
-        except (*AWS_ERRORS, Trouble) as error:
-            contained, refused = False, _why(error)
-        reading: Any = self.stack.guard.buckets.versioning(key, Tags(tagged=True))
-        return Bucket(name=name, tags=tags, reading=reading, contained=contained, refused=refused)
-
-
 type Look = Callable[[Room], Iterator[Leftover]]
 """Its docstring begins with what it looks at, up to the colon."""
 
@@ -118,13 +65,7 @@ def _guarded(look: Look, room: Room) -> Iterator[Leftover]:
         yield from look(room)
     except AWS_ERRORS as error:
         about = (look.__doc__ or "").split(":")[0].lower()
-        yield Leftover(kind=Kind.UNKNOWN, about=about, meaning=f"nobody knows what is left of it: {_why(error)}")
-
-
-def _why(error: Exception) -> str:
-    if not isinstance(error, ClientError):
-        return str(error)
-    return f"{error.operation_name} {'is refused' if is_refused(error) else 'failed'} ({code(error)})"
+        yield Leftover(kind=Kind.UNKNOWN, about=about, meaning=f"nobody knows what is left of it: {why(error)}")
 
 
 # ---- what must go first ---------------------------------------------------------------------------------------------
@@ -205,7 +146,7 @@ def _owed(room: Room) -> Iterator[Leftover]:
     """Alerts: is one still owed?"""
     owed, unread = room.stack.guard.store.owed_and_unread()
     if number := len(owed) + len(unread):
-        meaning = f"{number} alert(s) are owed and were not sent yet; guardrail doctor says why"
+        meaning = f"{number} alert(s) are owed and were not sent yet; {room.told.command} doctor says why"
         yield Leftover(kind=Kind.LOST, about="alerts", meaning=meaning, commands=(room.stack.outputs["SweepNow"],))
 
 
@@ -215,7 +156,7 @@ def _failures(room: Room) -> Iterator[Leftover]:
     number = sum(depth(sqs, outputs[name]) for name in ("DeadLetterUrl", "OnFailureUrl"))
     if number:
         meaning = f"{number} message(s) wait in the failure queues: events that nobody looked at"
-        command = f"guardrail {room.where} --stack {room.stack.name} redrive --dry-run"
+        command = f"{room.told.command} redrive --dry-run"
         yield Leftover(kind=Kind.LOST, about="failures", meaning=meaning, commands=(command,))
 
 
@@ -261,7 +202,7 @@ def _contained(room: Room) -> Iterator[Leftover]:
             yield Leftover(kind=Kind.UNKNOWN, about="statements", meaning=meaning)
         if bucket.contained:
             meaning = f"the policy of {bucket.name} refuses permanent deletes to everybody"
-            command = f"guardrail {room.where} --stack {room.stack.name} contain {bucket.name} --undo"
+            command = f"{room.told.command} contain {bucket.name} --undo"
             yield Leftover(kind=Kind.STAYS, about="statements", meaning=meaning, commands=(command,))
 
 
@@ -282,7 +223,7 @@ def _selectors(room: Room) -> Iterator[Leftover]:
 
 def _selector(name: str, home: str, others: list[Any]) -> Leftover:
     """A trail must have one selector at least."""
-    meaning = f"trail {name} logs the deletes on the enrolled buckets, $0.10 per 100,000"
+    meaning = f"trail {name} logs the deletes on the enrolled buckets, ${of_deletes(100_000):.2f} per 100,000"
     kept = shlex.quote(json.dumps(others, separators=(",", ":")))
     command = (
         f"aws cloudtrail put-event-selectors --region {home} --trail-name {name} --advanced-event-selectors {kept}"
@@ -340,14 +281,14 @@ def _spokes(room: Room) -> Iterator[Leftover]:
         regions = " ".join(sorted({spoke.region for spoke in found}))
         places = ", ".join(f"{spoke.account} {spoke.region}" for spoke in found[:5])
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-        instances = "aws cloudformation delete-stack-instances --stack-set-name STACK_SET --no-retain-stacks"
+        instances = f"aws cloudformation delete-stack-instances --stack-set-name {STACK_SET} --no-retain-stacks"
         yield Leftover(
             kind=Kind.STAYS,
             about="spokes",
             meaning=f"{len(found)} that said hello: {places}{more}; there by a StackSet, or each by its own stack",
             commands=(
-                f"{instances} --deployment-targets OrganizationalUnitIds=UNIT --regions {regions}",
-                "aws cloudformation delete-stack-set --stack-set-name STACK_SET",
+                f"{instances} --deployment-targets OrganizationalUnitIds=ROOT_ID --regions {regions}",
+                f"aws cloudformation delete-stack-set --stack-set-name {STACK_SET}",
             ),
         )
 

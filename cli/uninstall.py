@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 import click
 
-from cli.leftovers import Kind, Leftover, Room, leftovers
+from cli.leftovers import Kind, Leftover, leftovers
+from cli.room import Room
 from cli.screen import printable
 from cli.stack import Stack
 from shared.aws.calling import AWS_ERRORS

@@ -323,3 +323,8 @@ def test_a_bucket_that_is_not_enrolled_any_more_but_still_judged_is_named(desk: 
     found = said(desk, 0)
     assert about(found, "mfa delete")[0].startswith("vault keeps MFA delete")
     assert about(found, "tags") == []
+
+
+def test_a_ghost_of_the_tagging_api_is_not_named(desk: Desk) -> None:
+    desk.patch.setattr(Enrolment, "_listed", lambda *_: iter([("ghost", {"mfa-delete": "required"})]))
+    assert "ghost" not in " ".join(about(said(desk, 0), "tags"))
