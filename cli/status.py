@@ -48,7 +48,7 @@ class Survey:
     def exit_code(self) -> int:
         """As the help of the command says."""
         verdicts = {each.evidence.verdict for each in self.judged}
-        if Verdict.UNVERIFIABLE in verdicts or self.document["unread"]:
+        if Verdict.UNVERIFIABLE in verdicts or "unverifiable" in self.document["root"] or self.document["unread"]:
             return 3
         is_heard = self.document["health"]["sees_and_is_heard"]
         return int(bool(verdicts - {Verdict.PROTECTED, Verdict.EXEMPT}) or not is_heard)

@@ -145,7 +145,7 @@ GUARDRAIL_TAMPERED = Control(
     clears=None,
     done_by=tampered,
     runbook="look-into-a-tampered-guardrail",
-    refs=("CIS AWS Foundations 3.5",),
+    refs=("CIS AWS Foundations 4.5",),
     source="CloudTrail record contents; the API references of the services that the stack is made of",
 )
 
