@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import timedelta
 
 import click
+from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.markup import escape
 
@@ -13,7 +14,8 @@ from cli.screen import printable
 from cli.stack import Stack
 from shared import overdue, unread
 from shared.aws import health, trails
-from shared.aws.parts import bad, fine
+from shared.aws.parts import bad, fine, is_gone
+from shared.aws.trails import put_back
 from shared.facts import Condition, RootState, State
 
 STALE = timedelta(minutes=45)
@@ -107,7 +109,14 @@ def _second_way_out(stack: Stack) -> Iterator[Condition]:
     if not stack.exists:
         return
     topic = stack.outputs["SilenceTopicArn"]
-    attributes = stack.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]
+    try:
+        attributes = stack.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]
+    except ClientError as error:
+        if not is_gone(error):
+            raise
+        meaning = f"{topic} is gone: nobody is told past our own code when the guardrail is silenced"
+        yield bad("second way", "gone", meaning, put_back(stack.settings))
+        return
     if int(attributes.get("SubscriptionsConfirmed", 0)):
         yield fine("second way", "somebody is told when the guardrail is silenced")
     else:

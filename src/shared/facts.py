@@ -292,7 +292,7 @@ class GuardrailHealth:
     """Can we see, and be heard? What a look at the guardrail itself found.
 
     `feeding`: ARNs of the trails that log what the rules wait for. `policies`: a digest of the policies of our roles,
-    topics and queues, empty if they may not be read. `deployed_at`: when CloudFormation last changed the stack.
+    topics, queues and buses, empty if they may not be read. `deployed_at`: when CloudFormation last changed the stack.
     `canary_logged`: a trail logs the deletes of the drill's bucket. `deploying`: CloudFormation is at it right now.
     `unlogged`: whose deletes the trails leave out, and which trail does; None if nobody could look.
     """

@@ -138,7 +138,8 @@ def _guardrail_detail(control: Control, health: GuardrailHealth, e: Evidence) ->
         return "; ".join(each.meaning for each in health.unknown)
     if control is GUARDRAIL_TAMPERED:
         what = [e.trigger.event_name] if tampered(e) else []
-        what += ["the policies of its roles, topics or queues are not what they were"] if policies_changed(e) else []
+        if policies_changed(e):
+            what.append("the policies of its roles, topics, queues or buses are not what they were")
         return "; ".join(what) or "an update through CloudFormation that no event told of"
     return ""
 

@@ -31,7 +31,7 @@ from shared.states import (
     VERSIONING_SUSPENDED,
     accepted_expiries,
 )
-from shared.watch import GUARDRAIL_BLIND, deploy_is_accounted, unseen_deploy
+from shared.watch import deploy_is_accounted, unseen_deploy
 
 REMIND_AFTER = {
     Severity.CRITICAL: timedelta(hours=4),
@@ -232,7 +232,7 @@ def _is_worse(stored: Finding, seen: Finding) -> bool:
         return True
     if seen.control == LIFECYCLE_EXPIRES_VERSIONS.id:
         return bool(expiry.worse(seen.expiries, stored.expiries))
-    if seen.control == GUARDRAIL_BLIND.id:
+    if seen.conditions:  # of the guardrail itself: one thing more that is wrong, or that nobody could look at
         return bool({each.problem for each in seen.conditions} - {each.problem for each in stored.conditions})
     return seen.control in _NEW_BY_DETAIL and seen.detail != stored.detail
 
@@ -271,8 +271,8 @@ def _enrich(stored: Finding, seen: Finding) -> Finding:
     """A state keeps up with what is so; one that the sweep found learns who did it when the event comes late."""
     if seen.control in {LIFECYCLE_EXPIRES_VERSIONS.id, ROOT_MFA_ABSENT.id}:
         stored = replace(stored, detail=seen.detail, severity=seen.severity, expiries=seen.expiries)
-    if seen.control == GUARDRAIL_BLIND.id:
-        stored = replace(stored, severity=seen.severity, conditions=seen.conditions)
+    if seen.conditions:
+        stored = replace(stored, severity=seen.severity, conditions=seen.conditions, detail=seen.detail)
     if stored.principal is None and seen.principal is not None:
         return replace(
             stored, at=seen.at, principal=seen.principal, source_ip=seen.source_ip, user_agent=seen.user_agent,

@@ -100,15 +100,20 @@ def _feeds_us(e: Evidence) -> bool:
     return any(name.rpartition("/")[2] in feeding for name in e.trigger.resources)
 
 
+def _is_first_look(e: Evidence) -> bool:
+    """Nothing is known of it yet; what is there and cannot be read is no first look."""
+    return e.memory.watched is None and not e.memory.hides_last
+
+
 def _is_deploy(e: Evidence) -> bool:
     """An update through CloudFormation, by whoever may deploy; where nobody is named, everybody may."""
     principal, allowed = e.trigger.principal, e.rules.deploy_principals
-    may = not allowed or e.memory.watched is None or (principal is not None and principal.id in allowed)
+    may = not allowed or _is_first_look(e) or (principal is not None and principal.id in allowed)
     return e.trigger.event_name in DEPLOY_CALLS and may
 
 
 def policies_changed(e: Evidence) -> bool:
-    """Policies of our roles, topics or queues are not what they were, in a stack that is the same.
+    """Policies of our roles, topics, queues or buses are not what they were, in a stack that is the same.
 
     IAM's events reach one Region only, and what another stack does comes from CloudFormation's own address.
     """
@@ -154,7 +159,7 @@ GUARDRAIL_TAMPERED = Control(
 
 def _guardrail_changed(e: Evidence) -> bool:
     """The stack was updated through CloudFormation, by somebody who may deploy it; its making is no update."""
-    if not isinstance(e.reading, GuardrailHealth) or e.memory.watched is None:
+    if not isinstance(e.reading, GuardrailHealth) or _is_first_look(e):
         return False
     return _deployed(e) or (unseen_deploy(e) and not e.rules.deploy_principals)
 

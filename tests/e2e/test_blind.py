@@ -144,7 +144,7 @@ def test_a_policy_put_on_a_role_is_told_once_as_done_by_somebody_unknown(room: R
     iam.put_role_policy(RoleName=role, PolicyName="more", PolicyDocument=json.dumps({"Statement": [deny]}))
     [alert] = room.look()
     assert (alert["control"], alert["severity"], alert["principal"]) == ("guardrail-tampered", "high", None)
-    assert alert["detail"] == "the policies of its roles, topics or queues are not what they were"
+    assert alert["detail"] == "the policies of its roles, topics, queues or buses are not what they were"
     assert room.look() == []
     iam.delete_role_policy(RoleName=role, PolicyName="more")
     # the same deed again, within the hour: counted, not told

@@ -11,7 +11,7 @@ from tests.unit.cases import evidence_of
 MAIN = "arn:aws:cloudtrail:us-east-1:111122223333:trail/main"
 THEN = "2026-01-01T00:00:00+00:00"
 WATCHED = {"feeding": [MAIN], "policies": "as-deployed", "deployed_at": THEN, "accounted": THEN}
-POLICIES = "the policies of its roles, topics or queues are not what they were"
+POLICIES = "the policies of its roles, topics, queues or buses are not what they were"
 
 
 def found(event: str, health: dict[str, Any], control: str = "guardrail-tampered", **row: Any) -> Finding:

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from shared.aws import outlets, policies, trails, wiring
 from shared.aws.buckets import Enrolment
-from shared.aws.calling import AWS_ERRORS, is_refused
+from shared.aws.calling import code, is_refused
 from shared.aws.parts import Part, Stack, bad, depth, fine, is_gone, parts_of, refused, unseen
 from shared.aws.roster import Roster
 from shared.aws.trails import Clients, put_back
@@ -18,6 +18,9 @@ from shared.settings import Settings
 FAILURES = ("DeadLetterQueue", "OnFailureQueue")
 DEPLOY_LIMIT = timedelta(hours=1)
 """A part that CloudFormation has been changing for longer is stuck, and no excuse."""
+
+_SWITCHED_OFF = {"UnrecognizedClientException", "InvalidClientTokenId", "InvalidToken", "OptInRequired", "AuthFailure"}
+"""How an opt-in Region answers in which there are buckets still, and which was switched off again."""
 
 type Look[S] = Callable[[S], Iterator[Condition]]
 """A look at one kind of part. Its docstring begins with what it looks at, up to the colon."""
@@ -151,7 +154,9 @@ def _regions(stack: Stack) -> Iterator[Condition]:
     for region in sorted(regions):
         try:
             yield from _region(stack, region)
-        except AWS_ERRORS as error:  # an opt-in Region that was switched off again answers in many ways, or not at all
+        except ClientError as error:
+            if code(error) not in _SWITCHED_OFF:
+                raise
             yield unseen("region", region, error)
 
 

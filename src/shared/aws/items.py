@@ -162,7 +162,7 @@ def memories(items: Iterator[Item], now: datetime) -> dict[BucketKey, Memory]:
 def _memory(items: Sequence[Item], now: datetime) -> Memory:
     own, findings, unread = Memory(), [], []
     for item in items:
-        is_own = "rev" in item
+        is_own = item["sk"]["S"].endswith("#")  # as `prefix` does; the id of a finding does not
         is_over = number(item, "expires_at", float("inf")) <= now.timestamp()  # TTL can be days late
         try:
             if is_own:

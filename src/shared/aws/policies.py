@@ -12,14 +12,15 @@ from shared.aws.parts import Stack, is_gone
 
 
 def digest(stack: Stack) -> str:
-    """A digest of the policies of roles, topics and queues. Five requests for a role. Raises ClientError.
+    """A digest of the policies of roles, topics, queues and buses. Five requests for a role. Raises ClientError.
 
-    Empty when a topic or a queue is gone: that is another trouble, told by its own look.
+    Empty when a topic, a queue or a bus is gone: that is another trouble, told by its own look.
     """
     iam = stack.clients("iam")
     names = sorted(part.name for part in stack.of("AWS::IAM::Role"))
     try:
-        told = [*(list(_of_role(iam, name)) for name in names), *_of_topics(stack), *_of_queues(stack)]
+        told = [list(_of_role(iam, name)) for name in names]
+        told += [*_of_topics(stack), *_of_queues(stack), *_of_buses(stack)]
     except ClientError as error:
         if is_gone(error):
             return ""
@@ -57,3 +58,9 @@ def _of_queues(stack: Stack) -> Iterator[Any]:
     for name in sorted(part.name for part in stack.of("AWS::SQS::Queue")):
         answer = sqs.get_queue_attributes(QueueUrl=name, AttributeNames=["Policy"])
         yield name, json.loads(answer.get("Attributes", {}).get("Policy") or "{}")
+
+
+def _of_buses(stack: Stack) -> Iterator[Any]:
+    events = stack.clients("events")
+    for name in sorted(part.name for part in stack.of("AWS::Events::EventBus")):
+        yield name, json.loads(events.describe_event_bus(Name=name).get("Policy") or "{}")

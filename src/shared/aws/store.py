@@ -244,7 +244,10 @@ def _event_put(event_id: str, now: datetime) -> Item:
 def _bucket_put(commit: Commit) -> Item:
     item = items.bucket_item(commit.bucket, commit.rev + 1, commit.last, commit.watched, commit.now)
     if not commit.rev:
-        return {"Item": item, "ConditionExpression": "attribute_not_exists(pk)"}
+        # there is none, or it is damaged, and set aside
+        is_free = "attribute_not_exists(pk) OR NOT attribute_type(rev, :number)"
+        values: Item = {":number": {"S": "N"}}
+        return {"Item": item, "ConditionExpression": is_free, "ExpressionAttributeValues": values}
     values = {":rev": {"N": str(commit.rev)}}
     return {"Item": item, "ConditionExpression": "rev = :rev", "ExpressionAttributeValues": values}
 
