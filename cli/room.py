@@ -43,18 +43,27 @@ class Room:
 
     @cached_property
     def watched(self) -> list[str]:
-        """Names of the buckets that nobody will watch any more."""
-        return self.stack.watched()
+        """Names of the buckets that nobody will watch any more; those that are gone need nobody."""
+        gone = {bucket.name for bucket in self._found if isinstance(bucket.reading, Gone)}
+        return [name for name in self._known if name not in gone]
 
     @cached_property
     def buckets(self) -> list[Bucket]:
         """Those, and all others that carry one of our tags."""
+        return [bucket for bucket in self._found if not isinstance(bucket.reading, Gone)]
+
+    @cached_property
+    def _known(self) -> list[str]:
+        return self.stack.watched()
+
+    @cached_property
+    def _found(self) -> list[Bucket]:
+        """Ghosts among them: the Tagging API, and the table, know buckets that are gone."""
         ours = {self.told.protect_tag_key, UNTIL_TAG, REASON_TAG}
         tagged = {name: {k: v for k, v in tags.items() if k in ours} for name, tags in Enrolment("", "").all_tagged()}
-        names = {name for name, tags in tagged.items() if self._is_ours(tags)} | {*self.watched}
+        names = {name for name, tags in tagged.items() if self._is_ours(tags)} | {*self._known}
         names -= {self.told.canary_bucket}
-        found = at_once("reading buckets", lambda name: self._read(name, tagged.get(name, {})), sorted(names))
-        return [bucket for bucket in found if not isinstance(bucket.reading, Gone)]  # the Tagging API lists ghosts
+        return at_once("reading buckets", lambda name: self._read(name, tagged.get(name, {})), sorted(names))
 
     def _is_ours(self, tags: Mapping[str, str]) -> bool:
         return tags.get(self.told.protect_tag_key) == self.told.protect_tag_value or UNTIL_TAG in tags

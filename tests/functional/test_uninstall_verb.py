@@ -326,5 +326,10 @@ def test_a_bucket_that_is_not_enrolled_any_more_but_still_judged_is_named(desk: 
 
 
 def test_a_ghost_of_the_tagging_api_is_not_named(desk: Desk) -> None:
-    desk.patch.setattr(Enrolment, "_listed", lambda *_: iter([("ghost", {"mfa-delete": "required"})]))
-    assert "ghost" not in " ".join(about(said(desk, 0), "tags"))
+    ours = {"mfa-delete": "required"}
+    desk.patch.setattr(Enrolment, "_listed", lambda *_: iter([("ghost", ours), ("vault", ours)]))
+    protected(desk.stage, "vault")
+    assert "ghost" not in json.dumps(said(desk, 0))
+    shown = " ".join(desk.run("uninstall", "--dry-run").stdout.split())
+    assert "FROM THEN ON NOBODY WATCHES 1 BUCKET(S): vault." in shown
+    assert "ghost" not in shown
