@@ -25,10 +25,13 @@ SAM = "aws-sam-cli-managed-default"
 STACK_SET = "mfa-delete-guardrail-spokes"
 """As docs/many-accounts.md calls it."""
 EMPTY = (
-    'aws s3api delete-objects --bucket {0} --delete "$(aws s3api list-object-versions --bucket {0} --max-items 1000'
-    " --output json --query '{{Objects: [Versions, DeleteMarkers][].{{Key: Key, VersionId: VersionId}}}}')\""
+    "aws s3api list-object-versions --bucket {0} --max-items 1000 --output json"
+    " --query '{{Objects: [Versions, DeleteMarkers][].{{Key: Key, VersionId: VersionId}}}}'"
+    " | aws s3api delete-objects --bucket {0} --delete file:///dev/stdin"
 )
-"""A bucket with versions; a request takes a thousand of them."""
+"""A bucket with versions; a request takes a thousand of them, and no argument does: Linux ends one at 128 KiB."""
+UNDO = "docs/root-holder.md"
+"""What says how. Its command stands in no list of commands to be pasted: it would take the protection away."""
 
 
 class Kind(StrEnum):
@@ -170,16 +173,8 @@ def _protection(room: Room) -> Iterator[Leftover]:
             meaning = f"nobody knows whether {bucket.name} has MFA delete: {bucket.reading.action} is refused"
             yield Leftover(kind=Kind.UNKNOWN, about="mfa delete", meaning=meaning)
         elif bucket.has_mfa_delete:
-            configuration = "Status=Enabled,MFADelete=Disabled"
-            command = (
-                f"aws s3api put-bucket-versioning --bucket {bucket.name} --versioning-configuration {configuration}"
-            )
-            yield Leftover(
-                kind=Kind.STAYS,
-                about="mfa delete",
-                meaning=f"{bucket.name} keeps MFA delete and versioning; only root, with a code, can turn it off",
-                commands=(f'{command} --mfa "SERIAL CODE"',),
-            )
+            meaning = f"{bucket.name} keeps MFA delete and versioning; only root, with a code, can turn it off: {UNDO}"
+            yield Leftover(kind=Kind.STAYS, about="mfa delete", meaning=meaning)
 
 
 def _tags(room: Room) -> Iterator[Leftover]:
@@ -229,8 +224,10 @@ def _selector(name: str, home: str, others: list[Any]) -> Leftover:
         f"aws cloudtrail put-event-selectors --region {home} --trail-name {name} --advanced-event-selectors {kept}"
     )
     if not others:
-        meaning += ", and nothing else"
-        command = f"aws cloudtrail delete-trail --region {home} --name {name}"
+        meaning += ", and nothing else; it is yours and goes whole: see first, with get-trail, whose it is"
+        named = f"--region {home} --name {name}"
+        look, command = f"aws cloudtrail get-trail {named}", f"aws cloudtrail delete-trail {named}"
+        return Leftover(kind=Kind.STAYS, about="selectors", meaning=meaning, commands=(look, command))
     return Leftover(kind=Kind.STAYS, about="selectors", meaning=meaning, commands=(command,))
 
 

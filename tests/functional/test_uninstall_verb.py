@@ -1,9 +1,12 @@
 """`guardrail uninstall` on moto: what it says of a stack that left traces everywhere, and of one that left none."""
 
 import json
+import os
 import re
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -204,7 +207,7 @@ def test_every_trace_is_named(desk: Desk, traces: CloudFormation) -> None:
     assert about(found, "alerts", "lost")[0].startswith("1 alert(s) are owed")
     assert about(found, "failures", "lost")[0].startswith("1 message(s) wait")
     assert about(found, "mfa delete") == [
-        "vault keeps MFA delete and versioning; only root, with a code, can turn it off"
+        "vault keeps MFA delete and versioning; only root, with a code, can turn it off: docs/root-holder.md"
     ]
     assert about(found, "tags") == [
         "bare carries mfa-delete",
@@ -213,7 +216,8 @@ def test_every_trace_is_named(desk: Desk, traces: CloudFormation) -> None:
     ]
     assert about(found, "statements") == ["the policy of vault refuses permanent deletes to everybody"]
     assert sorted(about(found, "selectors")) == [
-        "trail alone logs the deletes on the enrolled buckets, $0.10 per 100,000, and nothing else",
+        "trail alone logs the deletes on the enrolled buckets, $0.10 per 100,000, and nothing else; it is yours and"
+        " goes whole: see first, with get-trail, whose it is",
         "trail shared logs the deletes on the enrolled buckets, $0.10 per 100,000",
     ]
     assert "stack-trail-logs" in about(found, "trail's logs")[0]
@@ -227,12 +231,48 @@ def test_every_trace_is_named(desk: Desk, traces: CloudFormation) -> None:
 
 def test_every_command_that_it_prints_can_be_typed(desk: Desk, traces: CloudFormation) -> None:
     printed = commands(said(desk, 1))
-    inner = [found for line in printed for found in re.findall(r'"\$\((.*)\)"', line)]
-    typed = [words for line in [*printed, *inner] for words in pages.commands_of(line)]
-    assert len(inner) == 3  # the emptying of a bucket looks for what is in it
-    assert len(typed) >= len(printed) + len(inner)
+    assert len([line for line in printed if "list-object-versions" in line]) == 3
+    typed = [words for line in printed for words in pages.commands_of(line)]
+    assert len(typed) >= len(printed) + 3  # the emptying of a bucket looks for what is in it
     whole = [words for words in typed if words[:3] != ["aws", "lambda", "invoke"]]  # the stack's own output
     assert {" ".join(words): found for words in whole if (found := faults(words, whole=True))} == {}
+
+
+def test_no_command_turns_mfa_delete_off_and_a_trail_of_somebodys_is_looked_at_before_it_goes(
+    desk: Desk, traces: CloudFormation
+) -> None:
+    printed = commands(said(desk, 1))
+    assert [each for each in printed if "put-bucket-versioning" in each or "MFADelete" in each] == []
+    assert (pages.ROOT / leftovers.UNDO).is_file()
+    where = "--region us-east-1 --name alone"
+    [gone] = [place for place, each in enumerate(printed) if "delete-trail" in each]
+    assert printed[gone - 1 : gone + 1] == [f"aws cloudtrail {verb}-trail {where}" for verb in ("get", "delete")]
+
+
+AWS = """\
+#!/bin/sh
+case "$2" in
+list-object-versions) cat "$FULL" ;;
+delete-objects) for last; do :; done; cat "${last#file://}" > "$DELETED" ;;
+*) exit 9 ;;
+esac
+"""
+"""What takes the place of the AWS CLI."""
+
+
+def test_a_thousand_versions_with_long_keys_are_deleted_by_what_it_prints_as_no_argument_carries_them(
+    tmp_path: Path,
+) -> None:
+    found = {"Objects": [{"Key": f"{number:04}".ljust(1024, "k"), "VersionId": "v" * 1024} for number in range(1000)]}
+    full, deleted, stand_in = tmp_path / "full", tmp_path / "deleted", tmp_path / "aws"
+    full.write_text(json.dumps(found))
+    stand_in.write_text(AWS)
+    stand_in.chmod(0o700)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "FULL": str(full), "DELETED": str(deleted)}
+    command = leftovers.EMPTY.format("vault")
+    done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(deleted.read_text()) == found
 
 
 def test_a_trail_keeps_the_selectors_that_are_not_ours(desk: Desk, traces: CloudFormation) -> None:
