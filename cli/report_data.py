@@ -101,7 +101,15 @@ def document(stack: Stack, asked: Asked) -> dict[str, Any]:
         "buckets": buckets,
         "findings": findings,
         "controls": _controls(findings),
+        "not_read": _not_read(known, asked),
     }
+
+
+def _not_read(known: Known, asked: Asked) -> list[str]:
+    """What `guardrail status` could not tell either: items by their sort key; root, whom history leaves out."""
+    root = known.survey.document["root"]
+    refused = "unverifiable" in root and asked.at is None
+    return [*known.survey.document["unread"], *[f"root: {root.get('unverifiable')}"] * refused]
 
 
 def _unread(known: Known) -> list[Condition]:
@@ -121,7 +129,8 @@ def _gap(gap: Gap) -> dict[str, str]:
 def exit_code(said: Mapping[str, Any]) -> int:
     """0 all is well, 1 something is not, 3 some could not be told."""
     population, conditions = said["population"], said["guardrail"]["conditions"]
-    if population["unverifiable"] or population["not_observed"] or any(each["about"] == HISTORY for each in conditions):
+    untold = population["unverifiable"] or population["not_observed"] or said["not_read"]
+    if untold or any(each["about"] == HISTORY for each in conditions):
         return 3
     is_bad = said["span"]["at"] is None and any(each["state"] == "bad" for each in conditions)
     return int(bool(population["unprotected"] or population["suspended"] or is_bad))

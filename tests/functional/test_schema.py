@@ -282,12 +282,15 @@ def test_two_groups_of_one_batch_set_it_aside_once(stage: Stage) -> None:
     assert len(stage.subjects()) == 2
 
 
-def test_status_names_it_calls_the_bucket_not_fine_and_could_not_tell(deployed: Stage) -> None:
+def test_status_names_it_calls_the_bucket_not_fine_and_could_not_tell_and_the_report_agrees(
+    deployed: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "LOOKS", (doctor._table,))
     deployed.guard.notes.note_look(LastLook(at=deployed.now, canary_logged=False))
     turned_off(deployed, "vault")
     deployed.mfa_delete["vault"] = "Enabled"
     deployed.invoke(sweep.handler, TICK)
-    assert run("status").return_value == 0
+    assert (run("status").return_value, reported()[0].return_value) == (0, 0)
     spoilt = put(newer(one("state", f"{OWN}mfa")))
     result = run("status", "--json")
     said = json.loads(result.stdout)
@@ -296,7 +299,23 @@ def test_status_names_it_calls_the_bucket_not_fine_and_could_not_tell(deployed: 
     shown = " ".join(run("status").stdout.split())
     assert "cannot be read by this version: mfa-delete-disabled of vault" in shown
     assert "cannot be read by this version" in run("status", "--csv").stderr
-    assert run("report", "--json").return_value != 0
+    result, said = reported()
+    assert (result.return_value, said["not_read"]) == (3, [spoilt["sk"]["S"]])
+    assert reported("--at", "0h")[0].return_value == 3
+    assert [each["state"] for each in said["guardrail"]["conditions"] if each["about"] == "table"] == ["bad"]
+
+
+def test_root_that_may_not_be_looked_at_ends_the_report_as_it_ends_status(
+    deployed: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "LOOKS", ())
+    deployed.guard.notes.note_look(LastLook(at=deployed.now, canary_logged=False))
+    protected(deployed)
+    deployed.denied.add(("GetAccountSummary", ""))
+    result, said = reported()
+    assert (run("status").return_value, result.return_value) == (3, 3)
+    assert said["not_read"] == ["root: iam:GetAccountSummary"]
+    assert reported("--at", "0h")[1]["not_read"] == []
 
 
 def test_the_look_at_itself_tells_of_it_and_of_its_end(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
