@@ -17,6 +17,7 @@ from cli.standing import finding_entry
 from shared.evidence import Memory
 from shared.facts import BucketKey, Verdict
 from shared.finding import Finding, Severity, Status
+from shared.unread import listed
 
 type Place = tuple[str, str]
 """An account and a Region."""
@@ -30,7 +31,7 @@ def spokes(stack: Stack, as_json: bool) -> int:
     """List the spokes of this hub: when they last said hello, how their buckets were last seen, what is open there.
 
     All of it is what the last sweep left in the table; no other account is asked. Exit code: 0 nothing is open
-    there that nobody has acknowledged, 1 something is.
+    there that nobody has acknowledged, 1 something is, 3 some of what is remembered of them could not be read.
     """
     _ = stack.outputs  # raises where there is no stack
     if not stack.settings.has_spokes:
@@ -41,19 +42,21 @@ def spokes(stack: Stack, as_json: bool) -> int:
         click.echo(json.dumps(document, indent=2))
     else:
         _show(entries)
+    if any(entry["unread"] for entry in entries):
+        return 3
     statuses = {finding["status"] for entry in entries for found in entry["findings"].values() for finding in found}
     return int(Status.OPEN.value in statuses)
 
 
 def _entries(stack: Stack) -> list[dict[str, Any]]:
-    """One for each place but home that said hello, or of which something is still open."""
+    """One for each place but home that said hello, or of which something is still open, or cannot be read."""
     guard = stack.guard
     assert guard.spokes  # noqa: S101  # `spokes` saw to it
     heard = {(s.account, s.region): s.heard_at for s in guard.spokes.roster.spokes(guard.clock())}
     known: dict[Place, dict[BucketKey, Memory]] = {}
     for bucket, memory in guard.store.recall_everything(now=guard.clock()).items():
         known.setdefault((bucket.account, bucket.region), {})[bucket] = memory
-    left = {place for place, memories in known.items() if any(map(_unanswered, memories.values()))}
+    left = {place for place, memories in known.items() if any(map(_is_of_interest, memories.values()))}
     away = [place for place in sorted(heard.keys() | left) if not stack.settings.is_home(*place)]
     names = guard.spokes.roster.names() if away else {}
     return [_entry(place, heard.get(place), names.get(place[0]), known.get(place, {})) for place in away]
@@ -77,11 +80,12 @@ def _entry(
         "forgotten": heard_at is None,
         "buckets": {verdict.value: counts[verdict] for verdict in Verdict if counts[verdict]},
         "findings": findings,
+        "unread": sorted(sk for memory in memories.values() for sk in memory.unread),
     }
 
 
-def _unanswered(memory: Memory) -> bool:
-    return any(finding.status is Status.OPEN for finding in memory.findings)
+def _is_of_interest(memory: Memory) -> bool:
+    return bool(memory.unread) or any(finding.status is Status.OPEN for finding in memory.findings)
 
 
 def _open(memory: Memory) -> list[Finding]:
@@ -96,13 +100,22 @@ def _show(entries: list[dict[str, Any]]) -> None:
     if is_narrow(console):
         for entry in entries:
             console.print(escape("\n  ".join(_cells(entry))))
-        return
+    else:
+        console.print(_table(entries))
+    for entry in entries:
+        if entry["unread"]:
+            where = f"{entry['account']}, {entry['region']}"
+            line = f"{where}: {len(entry['unread'])} item(s) cannot be read by this version: {listed(entry['unread'])}"
+            console.print(escape(printable(line)), style="red")
+
+
+def _table(entries: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("account", "region", "last hello", "buckets, as last seen", "open"):
         table.add_column(column, overflow="fold")
     for entry in entries:
         table.add_row(*map(escape, _cells(entry)))
-    console.print(table)
+    return table
 
 
 def _cells(entry: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 from cli.stack import Stack
 from handlers import bucket_change
 from tests.functional.commands import Desk, as_deployed
+from tests.functional.test_schema import newer, one, put
 from tests.functional.test_spokes import DEV, LAB, Hub, hub, turned_off
 
 __all__ = ["hub"]
@@ -77,6 +78,24 @@ def test_with_nothing_open_it_exits_with_0_and_without_spokes_it_says_what_to_do
     hub.sweep()
     assert desk.run("spokes").return_value == 0
     assert json.loads(desk.run("spokes", "--json").stdout)["spokes"]
+
+
+def test_what_this_version_cannot_read_of_a_spoke_is_named_and_ends_with_3_forgotten_or_not(
+    hub: Hub, desk: Desk
+) -> None:
+    hub.bucket("fine", LAB, "eu-west-1", mfa_delete="Enabled")
+    hub.hello(LAB, "eu-west-1")
+    hub.sweep()
+    spoilt = put(newer(one("state", f"{LAB}#eu-west-1#fine#")))["sk"]["S"]
+    assert [each["unread"] for each in desk.said("spokes")["spokes"]] == [[spoilt]]
+    for columns in (160, 40):
+        shown = desk.run("spokes", columns=columns)
+        assert shown.return_value == 3
+        said = f"{LAB}, eu-west-1: 1 item(s) cannot be read by this version: the last verdict of fine"
+        assert said in " ".join(shown.stdout.split())
+    hub.stage.later(days=31)
+    [lab] = desk.said("spokes")["spokes"]
+    assert (lab["forgotten"], lab["unread"], desk.run("spokes").return_value) == (True, [spoilt], 3)
 
 
 def test_a_stack_that_is_no_hub_says_so(
