@@ -59,16 +59,15 @@ def _let_announce(stack: Stack, function: str, by: str) -> None:
 
 
 def _find(guard: Guardrail, short_id: str) -> tuple[BucketKey, Memory, Finding]:
+    lists = f"{guard.settings.command} status lists them"
     memories = guard.store.recall_everything(now=guard.clock())  # where there are spokes, theirs too
     found = [
         (bucket, memory, f) for bucket, memory in memories.items() for f in memory.findings if f.short_id == short_id
     ]
     if not found:
-        raise Trouble(f"there is no finding {short_id} in the table of this stack; guardrail status lists them")
+        raise Trouble(f"there is no finding {short_id} in the table of this stack; {lists}")
     if len(found) > 1:
-        raise Trouble(
-            f"{short_id} stands for {len(found)} findings, so none was acknowledged; guardrail status lists them"
-        )
+        raise Trouble(f"{short_id} stands for {len(found)} findings, so none was acknowledged; {lists}")
     [one] = found
     if one[1].hides_last:
         raise Trouble("what is known of its bucket was written by a newer version, which alone can acknowledge it")

@@ -56,9 +56,9 @@ def contain(stack: Stack, bucket: str, undo: bool, dry_run: bool, as_json: bool)
     if as_json:
         policy = json.loads(plan.after) if plan.after else None
         document = {"bucket": key.name, "undo": undo, "changes": plan.changes, "written": written, "policy": policy}
-        click.echo(json.dumps(document | {"limits": [] if undo else list(_limits(plan.bucket, reading))}))
+        click.echo(json.dumps(document | {"limits": [] if undo else list(_limits(stack, key, reading))}))
     else:
-        for line in _lines(plan, reading, undo=undo, dry_run=dry_run):
+        for line in _lines(stack, plan, reading, undo=undo, dry_run=dry_run):
             click.echo(printable(line))
     return 0
 
@@ -195,7 +195,7 @@ def _said(error: ClientError, bucket: BucketKey, action: str) -> Trouble:
     return Trouble(str(error))
 
 
-def _lines(plan: Plan, reading: Reading | None, *, undo: bool, dry_run: bool) -> Iterator[str]:
+def _lines(stack: Stack, plan: Plan, reading: Reading | None, *, undo: bool, dry_run: bool) -> Iterator[str]:
     name = plan.bucket.name
     if not plan.changes:
         yield f"nothing to do: the policy of {name} has {'no' if undo else 'the'} statement {CONTAINMENT} already"
@@ -209,11 +209,11 @@ def _lines(plan: Plan, reading: Reading | None, *, undo: bool, dry_run: bool) ->
     else:
         yield f"contained: permanent deletes on {name} are refused to everybody by the statement {CONTAINMENT}"
     if not undo:
-        yield from _limits(plan.bucket, reading)
-        yield f"Undo: guardrail contain {name} --undo"
+        yield from _limits(stack, plan.bucket, reading)
+        yield f"Undo: {stack.settings.command} contain {name} --undo"
 
 
-def _limits(bucket: BucketKey, reading: Reading | None) -> Iterator[str]:
+def _limits(stack: Stack, bucket: BucketKey, reading: Reading | None) -> Iterator[str]:
     """What it does not stop, on this very bucket."""
     state = reading if isinstance(reading, BucketState) else None
     yield limits_of_containment(versioning_on=state is not None and state.versioning is Versioning.ENABLED)
@@ -223,7 +223,7 @@ def _limits(bucket: BucketKey, reading: Reading | None) -> Iterator[str]:
         yield f"Whether a lifecycle rule deletes versions there is not known: {lifecycle.action} is refused."
     if isinstance(lifecycle, Lifecycle) and lifecycle.expiries:
         rules = ", ".join(quoted(each.rule) for each in lifecycle.expiries)
-        page = f"guardrail runbook {bucket.name} --section remove-the-lifecycle-rule"
+        page = f"{stack.settings.command} runbook {bucket.name} --section remove-the-lifecycle-rule"
         yield f"Still deleting versions: lifecycle rules {rules}. {page}"
     if reading is None:
         yield "Whether versioning is on there, and a lifecycle rule deletes versions, could not be read."

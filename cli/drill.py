@@ -26,7 +26,8 @@ def drill(stack: Stack, loud: bool, minutes: float, as_json: bool) -> int:
     Needs Drill=yes. Exit code: 0 all came back, 1 something did not, 3 it could not be started.
     """
     if "DrillFunctionName" not in stack.outputs:
-        raise Trouble(f"the stack {stack.name} has no drill: sam deploy --parameter-overrides Drill=yes")
+        where = f"--stack-name {stack.name} --region {stack.settings.aws_region}"
+        raise Trouble(f"the stack {stack.name} has no drill: sam deploy {where} --parameter-overrides Drill=yes")
     before = stack.guard.notes.drill()
     _invoke(stack, stack.outputs["DrillFunctionName"], {"drill": "by hand"})
     if loud:
@@ -35,7 +36,7 @@ def drill(stack: Stack, loud: bool, minutes: float, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(_document(found, loud=loud)))
     else:
-        _show(found, loud=loud)
+        _show(found, stack.settings.command, loud=loud)
     return 1 if found.missing else 0
 
 
@@ -76,15 +77,16 @@ def _left_out(found: Drill) -> list[str]:
     return [half for half in (CHANGE, DELETE) if not found.id_of(half)]
 
 
-def _show(found: Drill, *, loud: bool) -> None:
+def _show(found: Drill, command: str, *, loud: bool) -> None:
     console = Console()
     for half in (CHANGE, DELETE):
         what = overdue.HALVES[half]
         if half in found.lags:
             console.print(f"[green]back[/]     {what}, after {found.lags[half].total_seconds():.0f} s")
         elif found.id_of(half):
-            console.print(f"[red]missing[/]  {what} has not come back; guardrail doctor says what is wrong")
+            console.print(f"[red]missing[/]  {what} has not come back; {command} doctor says what is wrong")
         else:
-            console.print(f"[yellow]left out[/] {what}: no trail logs it; guardrail doctor prints the selector to add")
+            said = f"no trail logs it; {command} doctor prints the selector to add"
+            console.print(f"[yellow]left out[/] {what}: {said}")
     if loud:
         console.print("A marked alert and a marked alarm were sent: every subscriber should have one of them now.")

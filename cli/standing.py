@@ -30,8 +30,8 @@ def standing(stack: Stack, memories: Mapping[BucketKey, Memory]) -> dict[str, An
     }
 
 
-def standing_lines(health: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the guardrail itself; nothing if all is well."""
+def standing_lines(health: Mapping[str, Any], command: str) -> list[str]:
+    """What is wrong with the guardrail itself; nothing if all is well. `command`: how this stack's is called."""
     if health["sees_and_is_heard"]:
         return []
     lines = [] if health["heard"] else ["nobody has confirmed a subscription: alerts wait, nobody is told"]
@@ -39,7 +39,7 @@ def standing_lines(health: Mapping[str, Any]) -> list[str]:
         since = health["last_look"] or "it was deployed"
         lines += [f"the guardrail has not looked at itself since {since}"] * (not lines)
     lines += [f"blind: {meaning}" for finding in health["findings"] for meaning in finding["conditions"]]
-    return [*lines, "guardrail doctor says what mends it"]
+    return [*lines, f"{command} doctor says what mends it"]
 
 
 def not_seen_lines(health: Mapping[str, Any]) -> list[str]:

@@ -73,10 +73,11 @@ def status(stack: Stack, as_json: bool, as_csv: bool) -> int:
         rows = (_row(name, entry) for name, entry in found.document["buckets"].items())
         click.echo(csv_text(COLUMNS, rows), nl=False)
         health = found.document["health"]
-        for line in [*standing_lines(health), *unread_lines(found.document["unread"]), *not_seen_lines(health)]:
+        wrong = standing_lines(health, stack.settings.command)
+        for line in [*wrong, *unread_lines(found.document["unread"]), *not_seen_lines(health)]:
             click.echo(printable(line), err=True)
     else:
-        _show(found.document)
+        _show(found.document, stack.settings.command)
     return found.exit_code
 
 
@@ -242,7 +243,7 @@ def _row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
     return name, entry["region"], entry["verdict"], entry["since"] or "", entry["why"], found
 
 
-def _show(document: Mapping[str, Any]) -> None:
+def _show(document: Mapping[str, Any], command: str) -> None:
     console = Console(highlight=False)
     population, region = document["population"], document["guardrail"]["region"]
     named = ", ".join(f"{population[verdict.value]} {verdict.value}" for verdict in WORST_FIRST)
@@ -257,7 +258,7 @@ def _show(document: Mapping[str, Any]) -> None:
     for name, tag in document["nearly_enrolled"].items():
         console.print(escape(printable(f"looks enrolled and is not: {name} carries {tag}")), style="yellow")
     _show_buckets(console, document["buckets"])
-    for line in [*standing_lines(document["health"]), *unread_lines(document["unread"])]:
+    for line in [*standing_lines(document["health"], command), *unread_lines(document["unread"])]:
         console.print(escape(printable(line)), style="red")
     for line in not_seen_lines(document["health"]):
         console.print(escape(printable(line)), style="yellow")

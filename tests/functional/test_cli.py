@@ -104,7 +104,9 @@ def test_an_acknowledgement_can_be_tried_first_and_its_mistakes_are_one_sentence
     deployed.invoke(sweep.handler, TICK)
     found = finding_id(deployed)
     assert "would acknowledge" in run("ack", found, "--why", "x", "--dry-run").stdout
-    assert "there is no finding ffffffff" in str(run("ack", "ffffffff", "--why", "x").exception)
+    missed = str(run("ack", "ffffffff", "--why", "x").exception)
+    assert "there is no finding ffffffff" in missed
+    assert missed.endswith("; guardrail --stack guardrail --region us-east-1 status lists them")
     assert "say why" in str(run("ack", found, "--why", "  ").exception)
     run("ack", found, "--why", "x")
     assert "is acknowledged already" in str(run("ack", found, "--why", "x").exception)
@@ -169,6 +171,9 @@ def test_status_says_what_every_bucket_is_worst_first_and_how_bad_it_is(deployed
     deployed.listens = False
     unheard = run("status")
     assert (unheard.return_value, "nobody is told" in unheard.stdout) == (1, True)
+    mend = "guardrail --stack mfa-delete-guardrail --region us-east-1 doctor says what mends it"
+    assert mend in " ".join(unheard.stdout.split())
+    assert mend in run("status", "--csv").stderr
     deployed.listens = True
     deployed.later(minutes=46)
     stale = run("status")

@@ -75,6 +75,14 @@ def test_a_single_statement_without_a_list_is_kept(desk: Desk) -> None:
     assert policy(desk)["Statement"] == [THEIRS, OURS]
 
 
+def test_the_undo_that_it_prints_is_for_this_stack_and_region_and_undoes(desk: Desk) -> None:
+    [undo] = [
+        line.removeprefix("Undo: ") for line in desk.run("contain", "vault").stdout.splitlines() if "Undo" in line
+    ]
+    assert undo == "guardrail --stack guardrail --region us-east-1 contain vault --undo"
+    assert desk.run(*undo.split()[1:]).stdout.startswith("undone")
+
+
 def test_twice_is_once_in_both_directions(desk: Desk) -> None:
     put(desk, {"Version": "2012-10-17", "Statement": [THEIRS]})
     desk.run("contain", "vault")
@@ -212,6 +220,7 @@ def test_what_it_does_not_stop_is_said_of_this_very_bucket(desk: Desk) -> None:
     said = desk.run("contain", "vault").stdout
     assert 'Still deleting versions: lifecycle rules "tidy"' in said
     [command] = [line.split(". guardrail ")[1] for line in said.splitlines() if line.startswith("Still deleting")]
+    assert command.startswith("--stack guardrail --region us-east-1 runbook vault")
     assert desk.run(*command.split()).return_value == 0, command
     assert "nor overwrites and plain deletes, which are for good without versioning" in said
     desk.stage.denied.add(("GetBucketLifecycleConfiguration", "vault"))

@@ -38,3 +38,16 @@ def test_a_clock_of_lambdas_that_is_behind_does_not_hide_the_drill(desk: Desk) -
 def test_a_drill_that_was_not_noted_is_said_though_an_older_one_came_back(desk: Desk) -> None:
     desk.patch.setattr(drill, "_invoke", lambda *_: None)
     assert desk.refusal("drill", "--wait", "0").startswith("the drill was not noted")
+
+
+def test_what_it_says_to_do_is_for_this_stack_and_region(desk: Desk) -> None:
+    started = Drill(at=desk.stage.now, change_id="2", delete_id="")
+    desk.patch.setattr(drill, "_invoke", lambda *_: desk.stage.guard.notes.note_drill(started))
+    result = desk.run("drill", "--wait", "0", columns=300)
+    here = "guardrail --stack guardrail --region us-east-1 doctor"
+    assert result.return_value == 1
+    assert f"has not come back; {here} says what is wrong" in result.stdout
+    assert f"no trail logs it; {here} prints the selector to add" in result.stdout
+    desk.patch.setattr(Stack, "outputs", {})
+    where = "--stack-name mfa-delete-guardrail --region us-east-1"
+    assert desk.refusal("drill").endswith(f"has no drill: sam deploy {where} --parameter-overrides Drill=yes")
