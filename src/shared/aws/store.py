@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 EVENTS_AT_ONCE = 58
-"""A transaction takes 100 items: so many event ids, the bucket, its history, the pace, two for each of its findings."""
+"""A transaction takes 100 items: so many event ids, the bucket, its history, the pace, up to three for each finding.
+
+Those are itself, what is owed of it, and what it writes over and could not be read, which the bucket may have as well.
+"""
 KEEP_EVENTS = timedelta(days=15)
 """Longer than a message can wait in any of our queues."""
 
