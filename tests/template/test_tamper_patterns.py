@@ -310,6 +310,23 @@ def test_a_stopped_trail_is_told_past_our_code_only_where_it_is_the_stacks_own_a
     assert "past its own code too unless the trail is yours" in " ".join((root / "README.md").read_text().split())
 
 
+@pytest.mark.parametrize(
+    ("partition", "region"),
+    [
+        ("aws", "us-east-1"),
+        ("aws-us-gov", "us-gov-west-1"),
+        ("aws-cn", "cn-north-1"),
+        ("aws-eusc", "eusc-de-east-1"),
+    ],
+)
+def test_roles_are_watched_by_events_where_a_partition_has_iams_and_nowhere_else(
+    template: Template, partition: str, region: str
+) -> None:
+    place = EVERYTHING | {"AWS::Partition": partition, "AWS::Region": region}
+    assert "RoleTamperRule" in patterns_of(Deployment(template, place))
+    assert "RoleTamperRule" not in patterns_of(Deployment(template, place | {"AWS::Region": f"{region}-elsewhere"}))
+
+
 # ---- what EventBridge takes ------------------------------------------------------------------------------------------
 
 SUFFIX, YES_NO = "1A2B3C4D5E6F7", ("yes", "no")  # pragma: allowlist secret - made up
