@@ -138,3 +138,11 @@ def test_help_lists_every_verb() -> None:
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert phony is not None
     assert listed >= set(phony[1].split())
+
+
+def test_the_runbook_names_the_stack_in_its_own_region_and_clears_a_change_set_before_it_makes_one() -> None:
+    text = (ROOT / "runbook" / "RUNBOOK.md").read_text(encoding="utf-8")
+    named = [line.strip() for line in text.splitlines() if re.search(r"--stack(-name)? {{stack}}", line)]
+    assert [line for line in named if "--region {{home}}" not in line] == []
+    verbs = re.findall(r"aws cloudformation (\S+) .*--change-set-name put-back", "\n".join(named))
+    assert verbs[:2] == ["delete-change-set", "create-change-set"]
