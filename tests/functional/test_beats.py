@@ -14,7 +14,7 @@ __all__ = ["deployed"]
 
 
 def condition(state: State, meaning: str) -> Condition:
-    return Condition(about="trail", state=state, problem=f"trail-{state.value}", meaning=meaning, mend="look")
+    return Condition(about="trail", state=state, problem=meaning, meaning=meaning, mend="look")
 
 
 UNSEEN = condition(State.UNKNOWN, "the selectors of the organization's trail cannot be read")
@@ -77,3 +77,18 @@ def test_alerts_that_are_refused_stop_it(stage: Stage, beats: list[str], monkeyp
     stage.later(minutes=15)
     look(stage, monkeypatch)
     assert len(beats) == 1
+
+
+def test_what_was_acknowledged_and_one_thing_less_is_no_news(
+    deployed: Stage, beats: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protected(deployed)
+    look(deployed, monkeypatch, UNSEEN, OTHER)
+    acknowledge(deployed)
+    deployed.later(minutes=15)
+    deployed.messages()
+    look(deployed, monkeypatch, OTHER)
+    deployed.later(minutes=15)
+    look(deployed, monkeypatch, OTHER)
+    assert len(beats) == 2
+    assert [subject.split()[0] for subject in deployed.subjects()] == ["[acknowledged]"]

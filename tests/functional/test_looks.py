@@ -5,12 +5,15 @@ from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import MagicMock
 
+import boto3
 from botocore.exceptions import ClientError
 
-from shared.aws import health, wiring
+from shared.aws import health, policies, wiring
 from shared.aws.parts import Part, Stack
 from shared.facts import State
 from tests.functional.conftest import Stage
+
+BUS = "AWS::Events::EventBus"
 
 
 def part(logical_id: str, kind: str, name: str) -> Part:
@@ -68,3 +71,13 @@ def test_a_region_that_was_switched_off_again_is_said_and_holds_up_no_other(stag
     assert (unknown.state, uncovered.state) == (State.UNKNOWN, State.BAD)
     assert "af-south-1 does not answer" in unknown.meaning
     assert "1 enrolled bucket(s) in eu-west-1" in uncovered.meaning
+
+
+def test_a_changed_policy_of_a_bus_changes_the_digest_whoever_changed_it(stage: Stage) -> None:
+    events: Any = boto3.client("events")
+    events.create_event_bus(Name="findings")
+    stack = stack_of(stage, lambda service, _region=None: boto3.client(service), part("Bus", BUS, "findings"))
+    before = policies.digest(stack)
+    assert policies.digest(stack) == before
+    events.put_permission(EventBusName="findings", Action="events:PutEvents", Principal="*", StatementId="anybody")
+    assert policies.digest(stack) != before

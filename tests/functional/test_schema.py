@@ -96,6 +96,18 @@ def test_what_is_remembered_owed_and_kept_carries_its_schema(channels: Stage) ->
     assert items("state")[1:]
 
 
+@pytest.mark.parametrize("spoil", [without("rev"), lambda item: {**item, "rev": {"S": "three"}}])
+def test_a_bucket_whose_own_item_has_no_number_is_judged_on_and_the_item_set_aside(stage: Stage, spoil: Spoil) -> None:
+    protected(stage)
+    spoilt = put(spoil(one("state", OWN)))
+    stage.invoke(bucket_change.handler, disabled(stage))
+    assert stage.subjects() == ["[critical] MFA delete turned OFF: vault (prod, us-east-1)"]
+    [aside] = items("unread")
+    assert aside["doc"] == spoilt["doc"]
+    stage.later(hours=1)
+    stage.invoke(sweep.handler, TICK)
+
+
 def test_items_of_before_there_was_a_schema_are_read_as_ever(channels: Stage) -> None:
     turned_off(channels, "vault")
     evidence_of_debt_on(channels, "second")

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from cli import doctor
 from shared.facts import State
@@ -28,3 +29,16 @@ def test_a_listener_of_the_alerts_is_none_of_the_second_way_out(stage: Stage, he
     else:
         assert said.state is State.BAD
         assert f"aws sns subscribe --region us-east-1 --topic-arn {TOPICS['silence']} " in said.mend
+
+
+def test_a_second_topic_that_is_gone_is_said_and_ends_no_doctor(stage: Stage) -> None:
+    def get_topic_attributes(TopicArn: str) -> dict[str, Any]:
+        raise ClientError({"Error": {"Code": "NotFound", "Message": "no topic"}}, "GetTopicAttributes")
+
+    sns = SimpleNamespace(get_topic_attributes=get_topic_attributes)
+    deployed: Any = SimpleNamespace(
+        exists=True, outputs={"SilenceTopicArn": "gone"}, client=lambda _name: sns, settings=stage.guard.settings
+    )
+    [said] = doctor._second_way_out(deployed)
+    assert (said.state, said.problem) == (State.BAD, "second way-gone")
+    assert "restore-the-guardrail" in said.mend

@@ -1,9 +1,11 @@
 """Who is named for a change of the guardrail itself, and who is not."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from shared.evidence import Memory, Rules
 from shared.finding import Finding
 from shared.judgement import judge
 from tests.unit.cases import evidence_of
@@ -44,3 +46,13 @@ def test_a_deployment_that_no_event_told_of_is_not_put_down_to_whoever_woke_us()
     late = {"deployed_at": "2026-09-25T08:25:00+00:00"}
     finding = found("put-bucket-notification.done.json", late, "guardrail-changed")
     assert (finding.principal, finding.event_name) == (None, "")
+
+
+def test_a_deployment_is_told_though_what_is_known_of_the_guardrail_cannot_be_read() -> None:
+    row = {"event": "execute-change-set.done.json", "health": {"deployed_at": "2026-09-25T09:14:30+00:00"}}
+    unread = replace(evidence_of(row), memory=Memory(rev=3, hides_last=True, unread=("it",)))
+    assert "guardrail-changed" in {each.control for each in judge(unread).holding}
+    named = replace(unread, rules=Rules(deploy_principals=frozenset({"arn:aws:iam::111122223333:role/Pipeline"})))
+    assert "guardrail-tampered" in {each.control for each in judge(named).holding}
+    first = replace(unread, memory=Memory())
+    assert not {each.control for each in judge(first).holding} & {"guardrail-changed", "guardrail-tampered"}
