@@ -101,6 +101,23 @@ def test_every_test_that_the_threat_model_names_exists() -> None:
     assert named - there == set()
 
 
+def test_every_test_that_shows_a_claim_exists_in_its_file() -> None:
+    page = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
+    for shown in re.findall(r"`\"?(tests/[^`]+)`", page):
+        paths = [ROOT / path for path in re.findall(r"tests/\w+(?:/\w+\.py)?", shown)]
+        assert all(path.exists() for path in paths), shown
+        found = "".join(path.read_text(encoding="utf-8") for path in paths if path.is_file())
+        names = re.findall(r"\btest_\w+", re.sub(r"tests/\w+(?:/\w+\.py)?", "", shown))
+        assert {name for name in names if f"def {name}" not in found} == set(), shown
+
+
+def test_every_page_has_its_claims_in_the_list() -> None:
+    headings = re.findall(r"^## (.+)$", (ROOT / "docs" / "claims.md").read_text(encoding="utf-8"), re.MULTILINE)
+    listed = set(re.findall(r"\S+\.md", " ".join(headings)))
+    pages = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")} | {"README.md"}
+    assert pages - listed == {"docs/claims.md"}
+
+
 def test_the_threat_model_has_a_line_for_every_move_that_is_played() -> None:
     lined = [int(row[0]) for row in threats() if row[0].isdigit()]
     assert lined == sorted({attack["row"] for attack in generate.attacks()}) == sorted(generate.ROWS)
