@@ -115,6 +115,12 @@ def test_each_of_these_is_wrong_also_when_only_a_part_ran(judged: Judged, wrong:
         assert (code, said in text) == (1, True), text
 
 
+def test_a_request_that_came_cut_off_is_nobody_s_call(judged: Judged) -> None:
+    cut = call("", 403, "SignatureDoesNotMatch") | {"service": "iam", "operation": "POST /"}
+    code, said = judged([*USED, cut])
+    assert code == 0, said
+
+
 def test_a_bucket_whose_own_policy_denies_a_granted_read_is_fine(judged: Judged) -> None:
     assert judged([*USED, call("s3:GetBucketTagging", 403, "AccessDenied", "/vault-locked")])[0] == 0
 
