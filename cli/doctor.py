@@ -6,7 +6,6 @@ from dataclasses import asdict
 from datetime import timedelta
 
 import click
-from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.markup import escape
 
@@ -14,7 +13,7 @@ from cli.screen import printable
 from cli.stack import Stack
 from shared import overdue, unread
 from shared.aws import health, trails
-from shared.aws.parts import bad, fine, is_gone
+from shared.aws.parts import answer_of, bad, fine
 from shared.aws.trails import put_back
 from shared.facts import Condition, RootState, State
 
@@ -109,15 +108,11 @@ def _second_way_out(stack: Stack) -> Iterator[Condition]:
     if not stack.exists:
         return
     topic = stack.outputs["SilenceTopicArn"]
-    try:
-        attributes = stack.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]
-    except ClientError as error:
-        if not is_gone(error):
-            raise
+    answer = answer_of(stack.client("sns").get_topic_attributes, TopicArn=topic)
+    if answer is None:
         meaning = f"{topic} is gone: nobody is told past our own code when the guardrail is silenced"
         yield bad("second way", "gone", meaning, put_back(stack.settings))
-        return
-    if int(attributes.get("SubscriptionsConfirmed", 0)):
+    elif int(answer["Attributes"].get("SubscriptionsConfirmed", 0)):
         yield fine("second way", "somebody is told when the guardrail is silenced")
     else:
         where = f"--region {stack.settings.aws_region} --topic-arn {topic} --protocol email"
@@ -152,9 +147,7 @@ def _root(stack: Stack) -> Iterator[Condition]:
 def _table(stack: Stack) -> Iterator[Condition]:
     """Table: can all that is remembered be read?"""
     if stack.exists:
-        told = stack.settings
-        memories = stack.guard.store.recall_all(told.account_id, told.aws_region, now=stack.guard.clock())
-        yield from unread.conditions(memories) or [fine("table", "what is remembered can be read")]
+        yield from unread.conditions(stack.memories) or [fine("table", "what is remembered can be read")]
 
 
 LOOKS: tuple[health.Look[Stack], ...] = (_deployed, _health, _last_look, _table, _second_way_out, _root)

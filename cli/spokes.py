@@ -17,7 +17,7 @@ from cli.standing import finding_entry
 from shared.evidence import Memory
 from shared.facts import BucketKey, Verdict
 from shared.finding import Finding, Severity, Status
-from shared.unread import listed
+from shared.unread import keys, listed
 
 type Place = tuple[str, str]
 """An account and a Region."""
@@ -80,7 +80,7 @@ def _entry(
         "forgotten": heard_at is None,
         "buckets": {verdict.value: counts[verdict] for verdict in Verdict if counts[verdict]},
         "findings": findings,
-        "unread": sorted(sk for memory in memories.values() for sk in memory.unread),
+        "unread": keys(memories),
     }
 
 

@@ -9,6 +9,8 @@ from botocore.exceptions import ClientError
 
 from shared import sweep
 from shared.aws.calling import CONFIG, client, session, sign_in
+from shared.evidence import Memory
+from shared.facts import BucketKey
 from shared.guardrail import Guardrail
 from shared.settings import Settings
 
@@ -101,11 +103,17 @@ class Stack:
         """The very Guardrail that the functions use, with the operator's credentials."""
         return Guardrail(self.settings, lambda: datetime.now(UTC))
 
+    @cached_property
+    def memories(self) -> dict[BucketKey, Memory]:
+        """All that is known here, read once; nothing before anything is deployed."""
+        told = self.settings
+        return (
+            self.guard.store.recall_all(told.account_id, told.aws_region, now=self.guard.clock()) if self.exists else {}
+        )
+
     def watched(self) -> list[str]:
         """Names of the buckets whose deletes must be seen; without a stack nothing was judged before."""
-        account, region = self.settings.account_id, self.settings.aws_region
-        known = self.guard.store.recall_all(account, region, now=self.guard.clock()) if self.exists else {}
-        return sweep.watched(self.guard, known)
+        return sweep.watched(self.guard, self.memories)
 
     @cached_property
     def settings(self) -> Settings:

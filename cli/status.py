@@ -14,7 +14,7 @@ from rich.table import Table
 from cli.screen import at_once, csv_text, is_narrow, printable, together
 from cli.stack import Stack
 from cli.standing import finding_entry, not_seen_lines, standing, standing_lines, unread_lines
-from shared import sweep
+from shared import sweep, unread
 from shared.aws.buckets import Enrolment, tags_of
 from shared.evidence import Evidence, Memory
 from shared.facts import BucketKey, BucketState, Lifecycle, RootState, Verdict
@@ -89,14 +89,13 @@ def survey(stack: Stack) -> Survey:
     _, everyone, tagged = together(lambda: stack.settings, lambda: _all_buckets(stack), _all_tagged)
     everyone -= {stack.settings.canary_bucket}
     near = {n: t.near for n, found in tagged.items() if (t := tags_of(found, *_tag(stack))).near and n in everyone}
-    memories = _memories(stack)
+    memories = stack.memories
     (*seen, root), health, parts = together(
         lambda: _looked_at(stack, tagged, memories), lambda: standing(stack, memories), lambda: _parts(stack)
     )
     judged = [each for each in seen if each.evidence.verdict is not None]
-    left_out = sorted(sk for memory in memories.values() for sk in memory.unread)
     document = _document(stack, everyone, judged, near, parts)
-    document |= {"root": _root(root), "health": health, "unread": left_out}
+    document |= {"root": _root(root), "health": health, "unread": unread.keys(memories)}
     return Survey(document=document, judged=judged, memories=memories)
 
 
@@ -114,13 +113,6 @@ def _all_buckets(stack: Stack) -> set[str]:
 
 def _all_tagged() -> dict[str, Mapping[str, str]]:
     return dict(Enrolment("", "").all_tagged())
-
-
-def _memories(stack: Stack) -> dict[BucketKey, Memory]:
-    """All that is known; nothing before anything is deployed."""
-    if not stack.exists:
-        return {}
-    return stack.guard.store.recall_all(stack.settings.account_id, stack.settings.aws_region, now=stack.guard.clock())
 
 
 def _looked_at(

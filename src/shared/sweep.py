@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import batched
 
-from shared import lifecycle
+from shared import lifecycle, unread
 from shared.aws.calling import WORKERS
 from shared.aws.items import Owed
 from shared.evidence import Evidence, Memory
@@ -44,7 +44,7 @@ def sweep(guard: Guardrail) -> Report:
         errors=found.errors,
         heartbeat="SweepDone",
         verdicts=found.verdicts,
-        notes=tuple(f"state {sk} cannot be read" for memory in memories.values() for sk in memory.unread),
+        notes=tuple(f"state {sk} cannot be read" for sk in unread.keys(memories)),
         sweep_s=(guard.clock() - started).total_seconds(),
     )
     return pay(guard, found.settled, report)
@@ -168,8 +168,8 @@ def _with_live_tags(evidence: Evidence, guard: Guardrail) -> Evidence:
 
 def pay(guard: Guardrail, settled: Mapping[BucketKey, Settled], report: Report) -> Report:
     """Send what this sweep owes and what others left unpaid; mail only if anybody listens."""
-    owed, unread = guard.store.owed_and_unread()
-    report = replace(report, errors=(*report.errors, *unread))  # stays owed, as what is of an unknown control does
+    owed, left = guard.store.owed_and_unread()
+    report = replace(report, errors=(*report.errors, *left))  # stays owed, as what is of an unknown control does
     if not owed and not settled:
         return report  # nothing is owed: who listens is the whole sweep's question
     listens = guard.topic.has_listener()

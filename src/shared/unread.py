@@ -11,12 +11,17 @@ NAMED = 5
 
 def conditions(memories: Mapping[BucketKey, Memory]) -> tuple[Condition, ...]:
     """One trouble, however many items it befell; none if all is readable."""
-    found = sorted(sk for memory in memories.values() for sk in memory.unread)
+    found = keys(memories)
     if not found:
         return ()
     meaning = f"{listed(found)}: written by a newer version, or damaged, so that this one cannot read it"
     mend = "deploy the version that wrote it, or a newer one; guardrail status names all of it"
     return (Condition(about="table", state=State.BAD, problem="table-unread", meaning=meaning, mend=mend),)
+
+
+def keys(memories: Mapping[BucketKey, Memory]) -> list[str]:
+    """Their sort keys."""
+    return sorted(sk for memory in memories.values() for sk in memory.unread)
 
 
 def listed(found: Sequence[str], limit: int = NAMED) -> str:

@@ -1,30 +1,18 @@
 """How we are heard: topics, subscriptions, the key that encrypts, the alarms."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from shared.aws.parts import Part, Stack, bad, fine, is_gone
+from shared.aws.parts import Part, Stack, answer_of, bad, fine
 from shared.aws.trails import put_back, redeploy
 from shared.facts import Condition
-
-
-def _answer(read: Callable[..., Mapping[str, Any]], **asked: str) -> Mapping[str, Any] | None:
-    """What AWS answers about a part; None where it is gone. Raises what else goes wrong."""
-    try:
-        return read(**asked)
-    except ClientError as error:
-        if is_gone(error):
-            return None
-        raise
 
 
 def topics(stack: Stack) -> Iterator[Condition]:
     """Topic: is it there, and does everybody listen who was asked to?"""
     sns = stack.clients("sns")
     for part in stack.of("AWS::SNS::Topic"):
-        answer = _answer(sns.get_topic_attributes, TopicArn=part.name)
+        answer = answer_of(sns.get_topic_attributes, TopicArn=part.name)
         if answer is None:
             yield bad("topic", "gone", f"{part.tail} is gone: nothing can be sent", put_back(stack.settings))
         elif confirmed := int(answer["Attributes"].get("SubscriptionsConfirmed", 0)):
@@ -40,7 +28,7 @@ def topics(stack: Stack) -> Iterator[Condition]:
 def _subscription(sns: Any, part: Part, stack: Stack) -> Condition:
     name = part.logical_id
     # the endpoint is not among the attributes
-    answer = _answer(sns.get_subscription_attributes, SubscriptionArn=part.name)
+    answer = answer_of(sns.get_subscription_attributes, SubscriptionArn=part.name)
     if answer is None:
         mend = f"{redeploy(stack.settings)} without its address, then with it (docs/operations.md, its second section)"
         return bad("subscription", "deleted", f"{name} was deleted: nobody gets it", mend)
@@ -58,7 +46,7 @@ def _subscription(sns: Any, part: Part, stack: Stack) -> Condition:
 def bus(stack: Stack) -> Iterator[Condition]:
     """Bus: is it there, for those who have a target on it?"""
     for part in stack.of("AWS::Events::EventBus"):
-        if _answer(stack.clients("events").describe_event_bus, Name=part.name) is None:
+        if answer_of(stack.clients("events").describe_event_bus, Name=part.name) is None:
             meaning = f"the event bus {part.name} is gone: what goes over it is lost"
             yield bad("bus", "gone", meaning, put_back(stack.settings))
         else:

@@ -1,6 +1,6 @@
 """The stack's parts as CloudFormation knows them, and how a look at one of them is told."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -73,10 +73,9 @@ def refused(about: str, error: ClientError) -> Condition:
     return Condition(about=about, state=State.UNKNOWN, problem=f"{about}-unverifiable", meaning=meaning, mend=mend)
 
 
-def unseen(about: str, where: str, error: Exception) -> Condition:
+def unseen(about: str, where: str, error: ClientError) -> Condition:
     """A look that came to nothing in one place, which holds up no other."""
-    why = code(error) if isinstance(error, ClientError) else type(error).__name__
-    meaning = f"{where} does not answer ({why}): nobody knows whether the {about} is as it should be"
+    meaning = f"{where} does not answer ({code(error)}): nobody knows whether the {about} is as it should be"
     mend = f"look into {where} by hand, then acknowledge this if it is to stay so"
     problem = f"{about}-unverifiable-{where}"
     return Condition(about=about, state=State.UNKNOWN, problem=problem, meaning=meaning, mend=mend)
@@ -104,3 +103,13 @@ def depth(sqs: Any, url: str) -> int:
 def is_gone(error: ClientError) -> bool:
     """Whether there is no such thing; each service has its own word for it."""
     return code(error) in _GONE
+
+
+def answer_of(read: Callable[..., Mapping[str, Any]], **asked: str) -> Mapping[str, Any] | None:
+    """What AWS answers about a part; None where it is gone. Raises what else goes wrong."""
+    try:
+        return read(**asked)
+    except ClientError as error:
+        if is_gone(error):
+            return None
+        raise
